@@ -1,0 +1,59 @@
+//! Tells HTTP/2 with prior knowledge from HTTP/1.1 by the client's preface (RFC 9113 section 3.4).
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::{
+    error::{CloseCode, CloseReason},
+    io::tap::{Fault, TapState},
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub(crate) enum Detected {
+    /// What has come fits both.
+    Pending,
+    Http1,
+    Http2,
+    Closed(CloseReason),
+}
+
+/// Reads until the protocol is known; what it reads is left in `early`.
+pub(crate) fn detect<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    early: &mut BytesMut,
+    tap: &TapState,
+    cx: &mut Context<'_>,
+) -> Detected {
+    loop {
+        let seen = early.len().min(PREFACE.len());
+        if early[..seen] != PREFACE[..seen] {
+            return Detected::Http1;
+        }
+        if seen == PREFACE.len() {
+            return Detected::Http2;
+        }
+        early.reserve(4 << 10);
+        match pin!(io.read_buf(early)).poll(cx) {
+            Poll::Pending => return Detected::Pending,
+            Poll::Ready(Ok(0)) => {
+                return Detected::Closed(CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"));
+            }
+            Poll::Ready(Ok(bytes)) => tap.read.add(bytes as u64),
+            Poll::Ready(Err(error)) => {
+                let code = match Fault::of(&error) {
+                    Fault::Reset => CloseCode::PeerReset,
+                    Fault::Gone => CloseCode::PeerClosed,
+                    Fault::Io => CloseCode::Io,
+                };
+                return Detected::Closed(CloseReason::new(code, error.to_string()));
+            }
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! One connection as a machine that its owner turns.
+//!
+//! ```text
+//! Detecting --h1--> Http1 --upgrade--> Tunnel --+
+//!     |                |                        |
+//!     +--h2--> Handshaking --> Http2 -----------+--> Closing (FIN, linger) --> Closed
+//! ```
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    config::{Config, Protocols},
+    detect::{Detected, detect},
+    error::{CloseCode, CloseReason, Code, Error, Refusal},
+    event::{Event, Protocol},
+    io::tap::{Speaks, Tap, TapState},
+    key::Key,
+    relay::Relay,
+    response::ResponseHead,
+    wire::{
+        End, Turn, Wire, due, earlier,
+        h1::H1,
+        h2::{self, H2},
+        tunnel::Tunnel,
+    },
+};
+
+/// How long a closing connection waits for the peer to stop sending (nginx: `lingering_timeout` 5 s).
+const LINGER: Duration = Duration::from_secs(5);
+/// Read and dropped at a time while lingering.
+const LINGER_BYTES: usize = 16 << 10;
+
+/// Why a stream is abandoned: the RFC 9113 section 7 code on h2; on h1 every reason closes the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResetReason {
+    /// CANCEL.
+    Cancel,
+    /// REFUSED_STREAM: the peer may try again.
+    Refused,
+    /// INTERNAL_ERROR.
+    Internal,
+    /// ENHANCE_YOUR_CALM.
+    EnhanceYourCalm,
+}
+
+enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
+    Detecting { io: IO, early: BytesMut },
+    Handshaking(Box<h2::Handshake<IO>>),
+    Http1(Box<H1<IO>>),
+    Http2(Box<H2<IO>>),
+    Tunnel(Box<Tunnel<IO>>),
+    Closing(Closing<IO>),
+    Closed,
+}
+
+/// The transport on its way out.
+struct Closing<IO> {
+    io: IO,
+    reason: CloseReason,
+    linger: bool,
+    shut: bool,
+    until: Instant,
+}
+
+/// One connection. Nothing happens but in [`turn`](Self::turn): every other call only notes what is wanted, and the
+/// owner turns the engine after it. What happened is taken with [`next_event`](Self::next_event).
+///
+/// The engine holds no task, no timer and no clock: it is as `Send` as its transport is.
+pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
+    phase: Phase<IO>,
+    number: u32,
+    tap: Arc<TapState>,
+    config: Arc<Config>,
+    relay: Arc<Relay>,
+    waker: Waker,
+    events: VecDeque<Event>,
+    opened_at: Instant,
+    credits: u32,
+    draining: bool,
+    /// The age limit has set in.
+    aged: bool,
+    /// Closed at once by the owner.
+    cut: bool,
+    spare: Option<HeaderMap>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
+    /// An engine for the accepted transport `io` (above TLS, if there is TLS), which its owner numbers `connection`.
+    pub fn new(connection: u32, io: IO, config: Arc<Config>, now: Instant) -> Self {
+        let relay = Relay::new();
+        Self {
+            phase: Phase::Detecting { io, early: BytesMut::new() },
+            number: connection,
+            tap: Arc::default(),
+            config,
+            waker: Waker::from(relay.clone()),
+            relay,
+            events: VecDeque::new(),
+            opened_at: now,
+            credits: 0,
+            draining: false,
+            aged: false,
+            cut: false,
+            spare: None,
+        }
+    }
+
+    /// One turn: reads, parses, writes and flushes as far as the transport, the limits and the pulls let it, and
+    /// leaves events. `cx`'s waker is called when another turn is worth its while; `deadline` says when it is at the
+    /// latest. Cancel-safe: there is nothing to cancel.
+    pub fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.relay.begin(cx.waker());
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        while self.step(&mut cx, now) {}
+        self.relay.end();
+    }
+
+    /// What happened, oldest first; `None` when all has been told.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `turn` has to run although nothing woke its owner. It only moves later while nothing happens: re-arm a
+    /// timer lazily, when it fires.
+    pub fn deadline(&self) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        let own = match &self.phase {
+            Phase::Detecting { .. } | Phase::Handshaking(_) => due(self.opened_at, timeouts.handshake),
+            Phase::Http1(wire) => wire.deadline(),
+            Phase::Http2(wire) => wire.deadline(),
+            Phase::Tunnel(wire) => wire.deadline(),
+            Phase::Closing(closing) => Some(closing.until),
+            Phase::Closed => None,
+        };
+        if self.aged { own } else { earlier(own, due(self.opened_at, timeouts.connection_age)) }
+    }
+
+    /// The `Closed` event has been left: turns do nothing any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    // ---- pulls
+
+    /// The caller will take `more` requests. What is not pulled is not read: with none pulled, an idle h1 connection
+    /// parses nothing, and h2 streams wait unaccepted.
+    pub fn pull_requests(&mut self, more: u32) {
+        match self.wire() {
+            Some(wire) => wire.pull_requests(more),
+            None => self.credits = self.credits.saturating_add(more),
+        }
+    }
+
+    /// Asks for one chunk, of at most `max` bytes, of the request body or the tunnel that `key` names. It is answered
+    /// by `Chunk`, `End`, `BodyFailed` or `Failed`. The first pull sends `100 Continue` if the peer waits for it.
+    ///
+    /// Fails with `BodyInUse` while another pull waits, `Closed` after the end, `KeyUsed` or `KeyUnknown`.
+    pub fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error> {
+        self.open_wire()?.pull_chunk(key, max, now)
+    }
+
+    // ---- answers
+
+    /// Answers with a whole body. `Sent` or `Failed` follows.
+    ///
+    /// Fails, and changes nothing, with `KeyUsed`, `KeyUnknown`, `InvalidStatus`, `InvalidHeader`,
+    /// `BodyLengthMismatch` or `Closed`.
+    pub fn send(
+        &mut self,
+        key: Key,
+        head: ResponseHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
+        self.open_wire()?.send(key, head, body, trailers)
+    }
+
+    /// Begins an answer that is written piece by piece. Errors as for `send`.
+    pub fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+        self.open_wire()?.start(key, head)
+    }
+
+    /// More of a started answer or of a tunnel. `Written` follows once all that was written so far has been sent.
+    /// A body longer than its Content-Length ends the exchange with `Failed`.
+    pub fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
+        self.open_wire()?.write(key, chunk)
+    }
+
+    /// The end of a started answer, or of the outgoing half of a tunnel. `Sent` or `Failed` follows. Trailers are left
+    /// out where the peer has not asked for them (h1: `TE: trailers`).
+    pub fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.open_wire()?.finish(key, trailers)
+    }
+
+    /// An interim answer (RFC 9110 section 15.2), before the final one: any of 100 to 199 but 101.
+    pub fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+        self.open_wire()?.inform(key, status, headers)
+    }
+
+    /// Leaves HTTP on the stream of a request that asks for it: 101 for an h1 Upgrade, 2xx for CONNECT. `Upgraded`
+    /// follows; then chunks, writes and finish carry the tunnel, and `Sent` says that its outgoing half is shut down.
+    ///
+    /// Fails with `NotUpgradable` when the request does not ask, or its body has not been read.
+    pub fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+        self.open_wire()?.upgrade(key, head)
+    }
+
+    // ---- ends
+
+    /// Abandons what is in flight on `stream`, which then fails: RST_STREAM on h2, the connection on h1.
+    pub fn reset(&mut self, stream: u32, reason: ResetReason) {
+        if let Some(wire) = self.wire() {
+            wire.reset(stream, reason);
+        }
+    }
+
+    /// Takes nothing new and lets what is in flight finish: `connection: close` and an idle close on h1, GOAWAY on
+    /// h2. The connection then closes by itself. Idempotent.
+    pub fn drain(&mut self) {
+        if !mem::replace(&mut self.draining, true)
+            && let Some(wire) = self.wire()
+        {
+            wire.drain();
+        }
+    }
+
+    /// Closes now: what is in flight fails. Idempotent.
+    pub fn close(&mut self) {
+        self.cut = true;
+    }
+
+    // ---- room and counts
+
+    /// An empty header map with room in it, if a request left one: for the next response.
+    pub fn spare_headers(&mut self) -> HeaderMap {
+        self.spare.take().unwrap_or_default()
+    }
+
+    /// Takes a request's header map back, to be used again.
+    pub fn recycle(&mut self, mut headers: HeaderMap) {
+        headers.clear();
+        self.spare = Some(headers);
+    }
+
+    /// Bytes taken from the transport.
+    pub fn bytes_read(&self) -> u64 {
+        self.tap.read.get()
+    }
+
+    /// Bytes the transport took.
+    pub fn bytes_written(&self) -> u64 {
+        self.tap.written.get()
+    }
+
+    // ---- inside
+
+    fn wire(&mut self) -> Option<&mut dyn Wire> {
+        match &mut self.phase {
+            Phase::Http1(wire) => Some(&mut **wire),
+            Phase::Http2(wire) => Some(&mut **wire),
+            Phase::Tunnel(wire) => Some(&mut **wire),
+            _ => None,
+        }
+    }
+
+    fn open_wire(&mut self) -> Result<&mut dyn Wire, Error> {
+        self.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))
+    }
+
+    /// Does one phase's work; true when the next phase has work to do at once.
+    fn step(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.cut && !matches!(self.phase, Phase::Closed) {
+            self.closed(CloseReason::new(CloseCode::Closed, "closed by this side"));
+            return false;
+        }
+        if !self.aged && due(self.opened_at, self.config.timeouts.connection_age).is_some_and(|due| now >= due) {
+            self.aged = true;
+            self.drain();
+        }
+        match mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Detecting { io, early } => self.detect(io, early, cx, now),
+            Phase::Handshaking(handshake) => self.handshake(handshake, cx, now),
+            Phase::Closing(closing) => self.finish_closing(closing, cx, now),
+            Phase::Closed => false,
+            mut open => {
+                let mut turn = Turn { cx, relay: &self.relay, now, events: &mut self.events };
+                let end = match &mut open {
+                    Phase::Http1(wire) => wire.turn(&mut turn),
+                    Phase::Http2(wire) => wire.turn(&mut turn),
+                    Phase::Tunnel(wire) => wire.turn(&mut turn),
+                    _ => None,
+                };
+                self.phase = open;
+                end.is_some_and(|end| self.wire_ended(end, now))
+            }
+        }
+    }
+
+    fn detect(&mut self, mut io: IO, mut early: BytesMut, cx: &mut Context<'_>, now: Instant) -> bool {
+        let detected = match self.config.protocols {
+            Protocols::Http1 => Detected::Http1,
+            Protocols::Http2 => Detected::Http2,
+            Protocols::Both => detect(&mut io, &mut early, &self.tap, cx),
+        };
+        match detected {
+            Detected::Pending if self.draining => {
+                self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
+            }
+            Detected::Pending if self.too_late(now) => {}
+            Detected::Pending => self.phase = Phase::Detecting { io, early },
+            Detected::Closed(reason) => self.closed(reason),
+            Detected::Http1 => {
+                let wire = H1::new(self.number, io, early, self.tap.clone(), self.config.clone(), now);
+                self.open(Phase::Http1(Box::new(wire)), Protocol::Http1);
+            }
+            Detected::Http2 => {
+                let tap = Tap::new(io, early, Speaks::Http2, self.tap.clone());
+                self.phase = Phase::Handshaking(Box::new(h2::handshake(tap, &self.config)));
+            }
+        }
+        !matches!(self.phase, Phase::Detecting { .. } | Phase::Closed)
+    }
+
+    fn handshake(&mut self, mut handshake: Box<h2::Handshake<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
+        match Pin::new(&mut *handshake).poll(cx) {
+            Poll::Pending if self.draining => {
+                self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
+                false
+            }
+            Poll::Pending if self.too_late(now) => false,
+            Poll::Pending => {
+                self.phase = Phase::Handshaking(handshake);
+                false
+            }
+            Poll::Ready(Ok(connection)) => {
+                let wire = H2::new(self.number, connection, self.tap.clone(), self.config.clone(), now);
+                self.open(Phase::Http2(Box::new(wire)), Protocol::Http2);
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                let reason = if error.is_io() {
+                    CloseReason::new(CloseCode::PeerClosed, error.to_string())
+                } else {
+                    self.events.push_back(Event::Refused(Refusal::Protocol));
+                    CloseReason::new(CloseCode::ProtocolError, error.to_string())
+                };
+                self.closed(reason);
+                false
+            }
+        }
+    }
+
+    fn too_late(&mut self, now: Instant) -> bool {
+        let late = due(self.opened_at, self.config.timeouts.handshake).is_some_and(|due| now >= due);
+        if late {
+            self.events.push_back(Event::Refused(Refusal::HandshakeTimeout));
+            self.closed(CloseReason::new(CloseCode::HandshakeTimeout, "no protocol was known in time"));
+        }
+        late
+    }
+
+    fn open(&mut self, phase: Phase<IO>, protocol: Protocol) {
+        self.phase = phase;
+        self.events.push_back(Event::Open(protocol));
+        let (credits, draining) = (mem::take(&mut self.credits), self.draining);
+        if let Some(wire) = self.wire() {
+            wire.pull_requests(credits);
+            if draining {
+                wire.drain();
+            }
+        }
+    }
+
+    fn wire_ended(&mut self, end: End, now: Instant) -> bool {
+        match end {
+            End::Upgraded(key) => {
+                if let Phase::Http1(wire) = mem::replace(&mut self.phase, Phase::Closed)
+                    && let Some((io, early)) = wire.into_transport()
+                {
+                    let tunnel = Tunnel::new(key, io, early, self.tap.clone(), self.config.clone());
+                    self.phase = Phase::Tunnel(Box::new(tunnel));
+                    self.events.push_back(Event::Upgraded(key));
+                }
+            }
+            End::Close { reason, linger } => {
+                self.abandon(&reason);
+                match mem::replace(&mut self.phase, Phase::Closed) {
+                    Phase::Http1(wire) => match wire.into_transport() {
+                        Some((io, early)) => {
+                            let linger = linger || !early.is_empty();
+                            self.phase =
+                                Phase::Closing(Closing { io, reason, linger, shut: false, until: now + LINGER });
+                        }
+                        None => self.closed(reason),
+                    },
+                    _ => self.closed(reason),
+                }
+            }
+        }
+        !self.is_closed()
+    }
+
+    fn finish_closing(&mut self, mut closing: Closing<IO>, cx: &mut Context<'_>, now: Instant) -> bool {
+        if now < closing.until && closing.poll(cx).is_pending() {
+            self.phase = Phase::Closing(closing);
+        } else {
+            self.closed(closing.reason);
+        }
+        false
+    }
+
+    fn abandon(&mut self, reason: &CloseReason) {
+        let error = Error::new(code_of(reason.code), reason.message.clone());
+        match &mut self.phase {
+            Phase::Http1(wire) => wire.abandon(&error, &mut self.events),
+            Phase::Http2(wire) => wire.abandon(&error, &mut self.events),
+            Phase::Tunnel(wire) => wire.abandon(&error, &mut self.events),
+            _ => {}
+        }
+    }
+
+    /// The transport is dropped here.
+    fn closed(&mut self, reason: CloseReason) {
+        self.abandon(&reason);
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed(reason));
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Closing<IO> {
+    /// FIN, then read and drop until the peer's FIN: closing with unread bytes would reset the connection, and the
+    /// reset may overtake the answer (RFC 9112 section 9.6).
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut {
+            match Pin::new(&mut self.io).poll_shutdown(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => self.shut = true,
+            }
+        }
+        if !self.linger {
+            return Poll::Ready(());
+        }
+        let mut space = [mem::MaybeUninit::uninit(); LINGER_BYTES];
+        // A fast sender must not keep the thread: after this much, others come first.
+        for _ in 0..64 {
+            let mut buf = tokio::io::ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// What an exchange fails with when its connection ends.
+fn code_of(code: CloseCode) -> Code {
+    match code {
+        CloseCode::PeerReset => Code::PeerReset,
+        CloseCode::PeerClosed | CloseCode::ExchangeEnded | CloseCode::KeepAliveTimeout | CloseCode::PingTimeout => {
+            Code::PeerClosed
+        }
+        CloseCode::WriteStalled => Code::WriteStalled,
+        CloseCode::BodyTimeout => Code::BodyTimeout,
+        CloseCode::BadRequest | CloseCode::ProtocolError | CloseCode::HandshakeTimeout | CloseCode::HeadersTimeout => {
+            Code::Protocol
+        }
+        CloseCode::Io => Code::Io,
+        CloseCode::Drained | CloseCode::Closed | CloseCode::Upgraded | CloseCode::Internal => Code::Closed,
+    }
+}

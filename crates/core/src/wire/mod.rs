@@ -1,0 +1,85 @@
+//! The engines that speak: one per protocol, behind one trait.
+
+pub(crate) mod h1;
+mod h1_body;
+pub(crate) mod h2;
+mod h2_stream;
+pub(crate) mod tunnel;
+
+use std::{
+    collections::VecDeque,
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::{
+    engine::ResetReason,
+    error::{Error, Refusal},
+    event::Event,
+    key::Key,
+    relay::Relay,
+    response::ResponseHead,
+};
+
+/// How an engine's part of the connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The transport is to be closed; `linger` until the peer has stopped sending, so that no reset overtakes the answer.
+    Close { reason: crate::error::CloseReason, linger: bool },
+    /// The h1 stream has left HTTP.
+    Upgraded(Key),
+}
+
+/// What a turn works with.
+pub(crate) struct Turn<'a, 'cx> {
+    pub(crate) cx: &'a mut Context<'cx>,
+    pub(crate) relay: &'a Relay,
+    pub(crate) now: Instant,
+    pub(crate) events: &'a mut VecDeque<Event>,
+}
+
+impl Turn<'_, '_> {
+    pub(crate) fn refused(&mut self, refusal: Refusal) {
+        self.events.push_back(Event::Refused(refusal));
+    }
+
+    pub(crate) fn failed(&mut self, key: Key, error: Error) {
+        self.events.push_back(Event::Failed { key, error });
+    }
+}
+
+/// One connection's protocol. Every call but `turn` only notes what is wanted.
+pub(crate) trait Wire {
+    /// Does all the work there is. `Some` ends the engine's part.
+    fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End>;
+    /// When `turn` has to run although nothing woke its owner.
+    fn deadline(&self) -> Option<Instant>;
+    fn pull_requests(&mut self, more: u32);
+    fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error>;
+    fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error>;
+    fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
+    fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error>;
+    fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error>;
+    fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error>;
+    fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
+    fn reset(&mut self, stream: u32, reason: ResetReason);
+    fn drain(&mut self);
+    /// The connection is over: what is in flight fails with `error`.
+    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>);
+}
+
+/// The earlier of two deadlines.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// `since` plus a timeout, if the timeout is on.
+pub(crate) fn due(since: Instant, timeout: Option<Duration>) -> Option<Instant> {
+    timeout.map(|timeout| since + timeout)
+}

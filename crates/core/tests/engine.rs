@@ -1,0 +1,344 @@
+//! The engine turned by hand, against bytes and against h2's own client, over a pipe with a settable capacity.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod rig;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyperpull::{
+    config::{Config, Limits, Timeouts},
+    error::{CloseCode, Code, Refusal},
+    event::{Event, Protocol, RequestBody},
+};
+use rig::{Rig, head, run};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[test]
+fn a_request_is_pulled_and_answered_until_the_peer_leaves() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(2);
+        for sequence in 0..2 {
+            rig.client.send(GET).await;
+            let (key, request, body) = rig.request().await;
+            assert_eq!((key.stream, key.sequence), (1, sequence));
+            assert_eq!(request.uri.path(), "/");
+            assert!(matches!(body, RequestBody::None));
+            rig.engine.send(key, head(200), Bytes::from_static(b"hello"), None).unwrap();
+            assert_eq!(rig.sent().await, (key, 5));
+            assert!(rig.client.response().await.ends_with("\r\n\r\nhello"));
+            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None).unwrap_err().code(), Code::KeyUsed);
+        }
+        rig.client.finish().await;
+        assert_eq!(rig.closed().await.code, CloseCode::PeerClosed);
+    });
+}
+
+#[test]
+fn sent_waits_for_the_reader() {
+    run(async {
+        let mut rig = Rig::new(64);
+        rig.engine.pull_requests(1);
+        rig.client.send(GET).await;
+        let (key, ..) = rig.request().await;
+        rig.engine.send(key, head(200), Bytes::from(vec![b'x'; 1000]), None).unwrap();
+        assert!(rig.quiet().await, "nothing is sent while the pipe is full");
+        rig.drain_client_until_sent(key, 1000).await;
+    });
+}
+
+#[test]
+fn nothing_is_parsed_that_is_not_pulled() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.client.send("NOT HTTP AT ALL\r\n\r\n").await;
+        assert!(matches!(rig.event().await, Event::Open(Protocol::Http1)));
+        assert!(rig.quiet().await, "an unpulled head is not even looked at");
+        rig.engine.pull_requests(1);
+        assert!(matches!(rig.event().await, Event::Refused(Refusal::BadRequest)));
+        assert!(rig.client.response().await.starts_with("HTTP/1.1 400"));
+        assert!(rig.quiet().await, "a refused peer is given time to read the answer");
+        rig.client.finish().await;
+        assert_eq!(rig.closed().await.code, CloseCode::BadRequest);
+    });
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order_one_by_one() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(9);
+        rig.client.send(&GET.replace('/', "/0").replace("HTTP/0", "HTTP/").repeat(3)).await;
+        for sequence in 0..3 {
+            let (key, ..) = rig.request().await;
+            assert_eq!(key.sequence, sequence);
+            assert!(rig.quiet().await, "the next comes after the answer");
+            rig.engine.send(key, head(200), Bytes::from(format!("{sequence}")), None).unwrap();
+            assert_eq!(rig.sent().await, (key, 1));
+        }
+        let text = rig.client.response().await;
+        let order: Vec<_> = text.split("\r\n\r\n").skip(1).map(|part| &part[..1]).collect();
+        assert_eq!(order, ["0", "1", "2"]);
+    });
+}
+
+#[test]
+fn a_body_is_read_as_it_is_pulled_and_100_goes_out_with_the_first_pull() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n").await;
+        let (key, _, body) = rig.request().await;
+        assert!(matches!(body, RequestBody::Streamed { length: Some(10) }));
+        assert!(rig.quiet().await);
+        assert_eq!(rig.client.received(), "");
+        rig.pull(key, 4).unwrap();
+        assert!(rig.quiet().await);
+        assert_eq!(rig.client.response().await, "HTTP/1.1 100 Continue\r\n\r\n");
+        rig.client.send("0123456789").await;
+        assert_eq!(rig.chunk().await, "0123");
+        assert_eq!(rig.pull(key, 100), Ok(()));
+        assert_eq!(rig.pull(key, 100), Err(Code::BodyInUse));
+        assert_eq!(rig.chunk().await, "456789");
+        rig.pull(key, 1).unwrap();
+        assert!(matches!(rig.event().await, Event::End { trailers: None, .. }));
+        rig.engine.send(key, head(204), Bytes::new(), None).unwrap();
+        rig.sent().await;
+    });
+}
+
+#[test]
+fn trailers_come_up_and_go_down() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client
+            .send("POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 6\r\n\r\n")
+            .await;
+        let (key, ..) = rig.request().await;
+        rig.pull(key, 100).unwrap();
+        assert_eq!(rig.chunk().await, "abc");
+        rig.pull(key, 100).unwrap();
+        let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
+        assert_eq!(trailers["x-sum"], "6");
+        let mut announced = head(200);
+        announced.headers.insert("trailer", "x-out".parse().unwrap());
+        rig.engine.start(key, announced).unwrap();
+        rig.engine.write(key, Bytes::from_static(b"12345")).unwrap();
+        let out = HeaderMap::from_iter([("x-out".parse().unwrap(), "7".parse().unwrap())]);
+        rig.engine.finish(key, Some(out)).unwrap();
+        rig.sent().await;
+        assert!(rig.client.response().await.ends_with("5\r\n12345\r\n0\r\nx-out: 7\r\n\r\n"));
+    });
+}
+
+#[test]
+fn written_tells_what_has_been_sent_of_a_stream() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send(GET).await;
+        let (key, ..) = rig.request().await;
+        rig.engine.start(key, head(200)).unwrap();
+        rig.engine.write(key, Bytes::from_static(b"one")).unwrap();
+        assert!(matches!(rig.event().await, Event::Written { bytes: 3, .. }));
+        rig.engine.write(key, Bytes::from_static(b"three")).unwrap();
+        assert!(matches!(rig.event().await, Event::Written { bytes: 8, .. }));
+        rig.engine.finish(key, None).unwrap();
+        assert_eq!(rig.sent().await, (key, 8));
+    });
+}
+
+#[test]
+fn a_body_that_breaks_its_length_never_looks_whole() {
+    for (write, finish) in [("too long", false), ("no", true)] {
+        run(async move {
+            let mut rig = Rig::new(1 << 16);
+            rig.engine.pull_requests(1);
+            rig.client.send(GET).await;
+            let (key, ..) = rig.request().await;
+            let mut declared = head(200);
+            declared.headers.insert("content-length", "3".parse().unwrap());
+            rig.engine.start(key, declared).unwrap();
+            rig.engine.write(key, Bytes::from(write)).unwrap();
+            if finish {
+                rig.engine.finish(key, None).unwrap();
+            }
+            let Event::Failed { error, .. } = rig.skip_written().await else { panic!("not failed") };
+            assert_eq!(error.code(), Code::BodyLengthMismatch);
+            assert_eq!(rig.closed().await.code, CloseCode::Closed);
+        });
+    }
+}
+
+#[test]
+fn an_interim_answer_goes_before_the_final_one() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send(GET).await;
+        let (key, ..) = rig.request().await;
+        let link = HeaderMap::from_iter([("link".parse().unwrap(), "</a.css>".parse().unwrap())]);
+        rig.engine.inform(key, StatusCode::EARLY_HINTS, link).unwrap();
+        assert!(rig.quiet().await);
+        assert_eq!(rig.client.response().await, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.sent().await;
+        assert!(rig.client.response().await.starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn an_upgraded_stream_carries_bytes_both_ways() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo\r\n\r\nEARLY").await;
+        let (key, request, _) = rig.request().await;
+        assert_eq!(request.upgrade.unwrap().token(), "echo");
+        rig.engine.upgrade(key, head(200)).unwrap();
+        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(rig.client.response().await.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+        rig.pull(key, 100).unwrap();
+        assert_eq!(rig.chunk().await, "EARLY");
+        rig.engine.write(key, Bytes::from_static(b"pong")).unwrap();
+        assert!(matches!(rig.event().await, Event::Written { bytes: 4, .. }));
+        assert_eq!(rig.client.response().await, "pong");
+        rig.engine.finish(key, None).unwrap();
+        rig.sent().await;
+        rig.client.finish().await;
+        rig.pull(key, 100).unwrap();
+        assert!(matches!(rig.event().await, Event::End { .. }));
+        assert_eq!(rig.closed().await.code, CloseCode::Upgraded);
+    });
+}
+
+#[test]
+fn refusals_have_their_status_and_end_the_connection() {
+    let cases: &[(&str, &str, Refusal)] = &[
+        ("GET / HTTP/1.1\r\n\r\n", "400", Refusal::BadRequest),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", "400", Refusal::BadRequest),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", "400", Refusal::BadRequest),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "501", Refusal::UnknownCoding),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", "400", Refusal::BadRequest),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n", "413", Refusal::BodyTooLarge),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: a\rb\r\n\r\n", "400", Refusal::BadRequest),
+        ("GET /12345678901 HTTP/1.1\r\nhost: a\r\n\r\n", "414", Refusal::TargetTooLong),
+    ];
+    for &(request, status, refusal) in cases {
+        run(async move {
+            let limits = Limits { body_bytes: 50, target_bytes: 10, ..Limits::default() };
+            let mut rig = Rig::with(1 << 16, Config { limits, ..Config::default() });
+            rig.engine.pull_requests(1);
+            rig.client.send(request).await;
+            let mut events = rig.until_closed().await;
+            assert!(events.any(|event| matches!(event, Event::Refused(seen) if seen == refusal)), "{request:?}");
+            let text = rig.client.received();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {text:?}");
+        });
+    }
+}
+
+#[test]
+fn a_large_head_gets_431() {
+    run(async {
+        let mut rig = Rig::new(1 << 20);
+        rig.engine.pull_requests(1);
+        rig.client.send(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(20_000))).await;
+        rig.until_closed().await;
+        assert!(rig.client.received().starts_with("HTTP/1.1 431"));
+    });
+}
+
+#[test]
+fn a_peer_that_has_finished_sending_still_gets_its_answer() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send(GET).await;
+        rig.client.finish().await;
+        let (key, ..) = rig.request().await;
+        assert!(rig.quiet().await);
+        rig.engine.send(key, head(200), Bytes::from_static(b"late"), None).unwrap();
+        rig.sent().await;
+        assert!(rig.client.response().await.ends_with("late"));
+    });
+}
+
+#[test]
+fn timeouts_end_what_waits() {
+    let timeouts = || Timeouts {
+        handshake: Some(Duration::from_secs(1)),
+        headers: Some(Duration::from_secs(2)),
+        keep_alive_idle: Some(Duration::from_secs(3)),
+        body_idle: Some(Duration::from_secs(4)),
+        ..Timeouts::default()
+    };
+    let config = || Config { timeouts: timeouts(), ..Config::default() };
+    run(async {
+        let mut silent = Rig::with(1 << 16, config());
+        assert!(silent.quiet().await);
+        silent.pass(Duration::from_secs(1));
+        assert_eq!(silent.close_code().await, CloseCode::HandshakeTimeout);
+
+        let mut half = Rig::with(1 << 16, config());
+        half.engine.pull_requests(1);
+        half.client.send("GET / HTTP/1.1\r\nhost").await;
+        assert!(matches!(half.event().await, Event::Open(_)));
+        assert!(half.quiet().await);
+        half.pass(Duration::from_secs(2));
+        assert!(matches!(half.event().await, Event::Refused(Refusal::HeadersTimeout)));
+        assert!(half.client.response().await.starts_with("HTTP/1.1 408"));
+
+        let mut body = Rig::with(1 << 16, config());
+        body.engine.pull_requests(1);
+        body.client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n").await;
+        let (key, ..) = body.request().await;
+        body.pass(Duration::from_secs(100));
+        assert!(body.quiet().await, "a body that is not pulled may take its time");
+        body.pull(key, 9).unwrap();
+        assert!(body.quiet().await);
+        body.pass(Duration::from_secs(4));
+        let Event::BodyFailed { error, .. } = body.event().await else { panic!("not failed") };
+        assert_eq!(error.code(), Code::BodyTimeout);
+        body.engine.send(key, head(408), Bytes::new(), None).unwrap();
+        body.sent().await;
+
+        let mut idle = Rig::with(1 << 16, config());
+        idle.engine.pull_requests(2);
+        idle.client.send(GET).await;
+        let (key, ..) = idle.request().await;
+        idle.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        idle.sent().await;
+        idle.pass(Duration::from_secs(3));
+        assert_eq!(idle.close_code().await, CloseCode::KeepAliveTimeout);
+    });
+}
+
+#[test]
+fn a_drained_connection_answers_what_is_in_flight_and_closes() {
+    run(async {
+        let mut busy = Rig::new(1 << 16);
+        busy.engine.pull_requests(2);
+        busy.client.send(GET).await;
+        let (key, ..) = busy.request().await;
+        busy.engine.drain();
+        assert!(busy.quiet().await);
+        busy.engine.send(key, head(200), Bytes::from_static(b"last"), None).unwrap();
+        assert_eq!(busy.sent().await, (key, 4));
+        assert_eq!(busy.closed().await.code, CloseCode::Drained);
+        assert!(busy.client.received().contains("connection: close\r\n"));
+
+        let mut idle = Rig::new(1 << 16);
+        idle.engine.pull_requests(2);
+        idle.client.send(GET).await;
+        let (key, ..) = idle.request().await;
+        idle.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        idle.sent().await;
+        idle.engine.drain();
+        assert_eq!(idle.closed().await.code, CloseCode::Drained);
+    });
+}

@@ -1,0 +1,282 @@
+//! The engine over HTTP/2, against h2's own client.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod rig;
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::{Reason, client::SendRequest};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyperpull::{
+    config::{Config, Limits},
+    engine::ResetReason,
+    error::{CloseCode, Code, Refusal},
+    event::{Event, RequestBody},
+};
+use rig::{Rig, head, run};
+use tokio::task::{JoinHandle, LocalSet};
+
+type Sender = SendRequest<Bytes>;
+
+async fn local<F: Future>(test: F) -> F::Output {
+    LocalSet::new().run_until(test).await
+}
+
+/// The client, whose connection runs beside the test.
+async fn client(rig: &mut Rig) -> (Sender, JoinHandle<Option<h2::Error>>) {
+    let io = rig.take_client();
+    let handshake = tokio::task::spawn_local(async move {
+        let (sender, connection) = h2::client::Builder::new().handshake::<_, Bytes>(io).await.unwrap();
+        (sender, tokio::task::spawn_local(async move { connection.await.err() }))
+    });
+    assert!(matches!(rig.event().await, Event::Open(_)));
+    assert!(rig.quiet().await);
+    handshake.await.unwrap()
+}
+
+fn request(method: Method, path: &str) -> Request<()> {
+    Request::builder().method(method).uri(format!("http://a{path}")).body(()).unwrap()
+}
+
+#[test]
+fn streams_are_answered_in_any_order_and_each_is_sent() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(10);
+        let (mut sender, connection) = client(&mut rig).await;
+        let mut answers = Vec::new();
+        let mut keys = Vec::new();
+        for path in ["/0", "/1", "/2"] {
+            let (answer, _) = sender.send_request(request(Method::GET, path), true).unwrap();
+            answers.push(answer);
+            let (key, head, body) = rig.request().await;
+            assert_eq!(head.uri.path(), path);
+            assert!(matches!(body, RequestBody::None));
+            keys.push(key);
+        }
+        for &key in keys.iter().rev() {
+            rig.engine.send(key, head(200), Bytes::from(format!("{}", key.stream)), None).unwrap();
+            assert_eq!(rig.sent().await, (key, 1));
+            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None).unwrap_err().code(), Code::KeyUsed);
+        }
+        for (answer, key) in answers.into_iter().zip(keys) {
+            let mut response = answer.await.unwrap();
+            assert_eq!(response.headers()["content-length"], "1");
+            assert!(response.headers().contains_key("date"));
+            let data = response.body_mut().data().await.unwrap().unwrap();
+            assert_eq!(data, format!("{}", key.stream));
+        }
+        drop(sender);
+        assert_eq!(rig.closed().await.code, CloseCode::PeerClosed);
+        assert!(connection.await.unwrap().is_none());
+    }));
+}
+
+#[test]
+fn sent_waits_for_the_peer_to_open_its_window() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 12);
+        rig.engine.pull_requests(1);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let (answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+        let (key, ..) = rig.request().await;
+        rig.engine.send(key, head(200), Bytes::from(vec![7; 300_000]), None).unwrap();
+        assert!(rig.quiet().await, "the window is 65 535 bytes and nobody reads");
+        let reader = tokio::task::spawn_local(async move {
+            let mut response = answer.await.unwrap();
+            let mut total = 0;
+            while let Some(data) = response.body_mut().data().await {
+                let data = data.unwrap();
+                total += data.len();
+                response.body_mut().flow_control().release_capacity(data.len()).unwrap();
+            }
+            total
+        });
+        assert_eq!(rig.sent().await, (key, 300_000));
+        assert!(rig.quiet().await);
+        assert_eq!(reader.await.unwrap(), 300_000);
+    }));
+}
+
+#[test]
+fn a_body_comes_in_chunks_with_its_trailers_and_small_frames_do_no_harm() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 20);
+        rig.engine.pull_requests(1);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let (_answer, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
+        let (key, _, kind) = rig.request().await;
+        assert!(matches!(kind, RequestBody::Streamed { length: None }));
+        for _ in 0..1000 {
+            body.send_data(Bytes::from_static(b"a"), false).unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "1000".parse().unwrap());
+        body.send_trailers(trailers).unwrap();
+        assert!(rig.quiet().await);
+        rig.pull(key, 600).unwrap();
+        assert_eq!(rig.chunk().await.len(), 600);
+        rig.pull(key, 600).unwrap();
+        assert_eq!(rig.chunk().await.len(), 400);
+        rig.pull(key, 600).unwrap();
+        let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
+        assert_eq!(trailers["x-sum"], "1000");
+        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.sent().await;
+    }));
+}
+
+#[test]
+fn window_is_given_back_as_chunks_are_pulled() {
+    run(local(async {
+        let limits = Limits { buffered_bytes: 1 << 16, ..Limits::default() };
+        let mut rig = Rig::with(1 << 20, Config { limits, ..Config::default() });
+        rig.engine.pull_requests(1);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let (_answer, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
+        body.reserve_capacity(1 << 20);
+        body.send_data(Bytes::from(vec![1; 100_000]), true).unwrap();
+        let (key, ..) = rig.request().await;
+        assert!(rig.quiet().await);
+        let mut total = 0;
+        loop {
+            rig.pull(key, 1 << 20).unwrap();
+            match rig.event().await {
+                Event::Chunk { bytes, .. } => {
+                    assert!(bytes.len() <= 1 << 16, "more than the window was read ahead");
+                    total += bytes.len();
+                }
+                Event::End { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(total, 100_000);
+    }));
+}
+
+#[test]
+fn a_peer_reset_fails_the_exchange_and_a_reset_of_ours_reaches_the_peer() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(5);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let (answer, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
+        let (key, ..) = rig.request().await;
+        body.send_reset(Reason::CANCEL);
+        drop(answer);
+        let Event::Failed { key: failed, error } = rig.event().await else { panic!("not failed") };
+        assert_eq!((failed, error.code()), (key, Code::PeerReset));
+
+        let (answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+        let (key, ..) = rig.request().await;
+        rig.engine.reset(key.stream, ResetReason::EnhanceYourCalm);
+        let Event::Failed { error, .. } = rig.event().await else { panic!("not failed") };
+        assert_eq!(error.code(), Code::Closed);
+        assert!(rig.quiet().await);
+        assert_eq!(answer.await.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+    }));
+}
+
+#[test]
+fn informational_heads_and_trailers_go_out() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let (mut answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+        let (key, ..) = rig.request().await;
+        rig.engine.inform(key, StatusCode::EARLY_HINTS, HeaderMap::new()).unwrap();
+        assert!(rig.quiet().await);
+        let interim = poll_fn(|cx| answer.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(interim.status(), 103);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "5".parse().unwrap());
+        rig.engine.start(key, head(200)).unwrap();
+        rig.engine.write(key, Bytes::from_static(b"hello")).unwrap();
+        rig.engine.finish(key, Some(trailers)).unwrap();
+        assert_eq!(rig.sent().await, (key, 5));
+        let mut response = answer.await.unwrap();
+        assert_eq!(response.body_mut().data().await.unwrap().unwrap(), "hello");
+        assert_eq!(response.body_mut().trailers().await.unwrap().unwrap()["x-sum"], "5");
+    }));
+}
+
+#[test]
+fn an_extended_connect_becomes_a_tunnel() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let mut connect = request(Method::CONNECT, "/chat");
+        connect.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (answer, mut out) = sender.send_request(connect, false).unwrap();
+        let (key, request, body) = rig.request().await;
+        assert_eq!(request.upgrade.unwrap().token(), "websocket");
+        assert!(matches!(body, RequestBody::None));
+        rig.engine.upgrade(key, head(200)).unwrap();
+        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        out.send_data(Bytes::from_static(b"ping"), false).unwrap();
+        rig.pull(key, 100).unwrap();
+        assert_eq!(rig.chunk().await, "ping");
+        rig.engine.write(key, Bytes::from_static(b"pong")).unwrap();
+        rig.engine.finish(key, None).unwrap();
+        assert_eq!(rig.sent().await, (key, 4));
+        assert_eq!(answer.await.unwrap().body_mut().data().await.unwrap().unwrap(), "pong");
+        out.send_data(Bytes::new(), true).unwrap();
+        rig.pull(key, 100).unwrap();
+        assert!(matches!(rig.event().await, Event::End { .. }));
+    }));
+}
+
+#[test]
+fn a_drain_says_goaway_finishes_what_is_in_flight_and_refuses_the_rest() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        let (mut sender, connection) = client(&mut rig).await;
+        let (answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+        let (unpulled, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+        let (key, ..) = rig.request().await;
+        rig.engine.drain();
+        assert!(matches!(rig.event().await, Event::Refused(Refusal::Draining)));
+        rig.engine.send(key, head(200), Bytes::from_static(b"last"), None).unwrap();
+        assert_eq!(rig.sent().await, (key, 4));
+        assert_eq!(rig.close_code().await, CloseCode::Drained);
+        assert_eq!(answer.await.unwrap().status(), 200);
+        assert_eq!(unpulled.await.unwrap_err().reason(), Some(Reason::REFUSED_STREAM));
+        drop(sender);
+        let _ = connection.await;
+    }));
+}
+
+#[test]
+fn cancels_before_the_pull_do_not_kill_the_connection() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 20);
+        let (mut sender, _connection) = client(&mut rig).await;
+        for _ in 0..100 {
+            poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
+            let (answer, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
+            body.send_reset(Reason::CANCEL);
+            drop(answer);
+            assert!(rig.quiet().await);
+        }
+        let (answer, _) = sender.send_request(request(Method::GET, "/alive"), true).unwrap();
+        rig.engine.pull_requests(1);
+        let (key, head_seen, _) = loop {
+            match rig.event().await {
+                Event::Request { key, head, body } if head.uri.path() == "/alive" => break (key, head, body),
+                Event::Request { .. } => {}
+                Event::Failed { .. } => rig.engine.pull_requests(1),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(head_seen.uri.path(), "/alive");
+        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.sent().await;
+        assert!(rig.quiet().await);
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }));
+}
