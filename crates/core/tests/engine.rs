@@ -1,5 +1,5 @@
 //! The engine turned by hand, against bytes and against h2's own client, over a pipe with a settable capacity.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod rig;
 
@@ -248,7 +248,7 @@ fn a_large_head_gets_431() {
         let mut rig = Rig::new(1 << 20);
         rig.engine.pull_requests(1);
         rig.client.send(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(20_000))).await;
-        rig.until_closed().await;
+        let _ = rig.until_closed().await;
         assert!(rig.client.received().starts_with("HTTP/1.1 431"));
     });
 }

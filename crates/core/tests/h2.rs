@@ -1,5 +1,5 @@
 //! The engine over HTTP/2, against h2's own client.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod rig;
 

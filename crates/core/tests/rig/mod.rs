@@ -1,5 +1,5 @@
 //! An engine at one end of a pipe, a client at the other, both polled by the test, with a clock set by hand.
-#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
     future::{Future, poll_fn},

@@ -1,0 +1,108 @@
+//! The body of a request, as its reader pulls it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    error::{Code, Error},
+    event::RequestBody,
+    key::Key,
+    shared::{Handle, Pulled},
+    timer::Timer,
+};
+
+/// The most that one pull brings.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The body of a request. What is not pulled is not read: h2 window is given back as chunks are taken.
+pub struct Body<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    handle: Arc<Handle<IO, T>>,
+    key: Key,
+    state: State,
+}
+
+enum State {
+    Whole(Bytes),
+    Streamed { length: Option<u64>, pulling: bool },
+    Ended(Option<HeaderMap>),
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
+    pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key, body: RequestBody) -> Self {
+        let state = match body {
+            RequestBody::None => State::Ended(None),
+            RequestBody::Complete(bytes) => State::Whole(bytes),
+            RequestBody::Streamed { length } => State::Streamed { length, pulling: false },
+        };
+        Self { handle, key, state }
+    }
+
+    /// Bytes still to come, where that is known: Content-Length before the first chunk.
+    pub fn length(&self) -> Option<u64> {
+        match &self.state {
+            State::Whole(bytes) => Some(bytes.len() as u64),
+            State::Streamed { length, .. } => *length,
+            State::Ended(_) => Some(0),
+        }
+    }
+
+    /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it.
+    ///
+    /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout` or `Protocol`. Cancel-safe: bytes that came
+    /// while nobody waited are given to the next call.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let key = self.key;
+        match &mut self.state {
+            State::Ended(_) => return Ok(None),
+            State::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.state = State::Ended(None);
+                return Ok(Some(bytes));
+            }
+            State::Streamed { pulling, .. } => {
+                if !*pulling {
+                    self.handle.pull(key, CHUNK_BYTES)?;
+                    *pulling = true;
+                }
+            }
+        }
+        let pulled = self.handle.until(|inner| inner.chunk(key)).await;
+        match pulled {
+            Ok(Pulled::Chunk(bytes)) => {
+                self.state = State::Streamed { length: None, pulling: false };
+                Ok(Some(bytes))
+            }
+            Ok(Pulled::End(trailers)) => {
+                self.state = State::Ended(trailers);
+                Ok(None)
+            }
+            Err(error) => {
+                self.state = State::Ended(None);
+                Err(error)
+            }
+        }
+    }
+
+    /// The whole body, if it has no more than `limit` bytes; else fails with `BodyTooLarge`.
+    pub async fn bytes(&mut self, limit: usize) -> Result<Bytes, Error> {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if whole.len() + chunk.len() > limit {
+                return Err(Error::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The trailer section, after the last chunk.
+    pub fn trailers(&mut self) -> Option<HeaderMap> {
+        match &mut self.state {
+            State::Ended(trailers) => trailers.take(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A connection and its driver.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    config::Config,
+    engine::Engine,
+    error::{CloseCode, CloseReason, Code, Error, Side},
+    event::Protocol,
+    shared::{Handle, Inner, Interest, Operation, Shared},
+    stream::Stream,
+    timer::Timer,
+};
+
+/// One HTTP connection over the transport `IO`, with the deadlines of the timer `T`.
+///
+/// Nothing is read, written or parsed but while one of its futures is polled: `next`, the operations of its streams,
+/// or a [`Driver`], which does nothing else. Dropping every handle closes the transport.
+pub struct Connection<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    shared: Arc<Shared<IO, T>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
+    /// A connection over an accepted transport. `number` is the caller's, and part of every [`Key`](crate::Key).
+    pub fn new(number: u32, io: IO, config: Arc<Config>, timer: T) -> Self {
+        let engine = Engine::new(number, io, config, timer.now());
+        Self { shared: Shared::new(engine, timer) }
+    }
+
+    /// The next stream: one for an h1 connection, one for each request on h2. `None` when there will be none.
+    ///
+    /// Fails when the peer broke the protocol or the transport failed. Cancel-safe: a stream that came while nobody
+    /// waited is given to the next call.
+    pub async fn next(&self) -> Option<Result<Stream<IO, T>, Error>> {
+        let shared = self.shared.clone();
+        let mut told = false;
+        Operation::new(&self.shared, Interest::Connection)
+            .until(move |inner| {
+                if let Some(id) = inner.arrivals.pop_front() {
+                    return Poll::Ready(Some(Ok(Stream::new(Handle { shared: shared.clone(), id }))));
+                }
+                if let Some(reason) = &inner.closed {
+                    let fault = reason.side_at_fault().filter(|_| !std::mem::replace(&mut told, true));
+                    return Poll::Ready(fault.map(Err));
+                }
+                if inner.protocol != Some(Protocol::Http1) {
+                    inner.ask();
+                }
+                Poll::Pending
+            })
+            .await
+    }
+
+    /// A future that does the connection's work until it ends, and says why it did. With one placed anywhere (spawned,
+    /// joined, polled by hand) the other futures need not be polled for the connection to get on.
+    pub fn driver(&self) -> Driver<IO, T> {
+        Driver { operation: Operation::new(&self.shared, Interest::Drive) }
+    }
+
+    /// Takes nothing new and lets what is in flight finish: h1 answers with `connection: close`, h2 sends GOAWAY.
+    pub fn drain(&self) {
+        self.shared.command(|inner| inner.engine.drain());
+    }
+
+    /// Closes at once: what is in flight fails with `Closed`.
+    pub fn close(&self) {
+        self.shared.command(|inner| inner.engine.close());
+    }
+
+    /// Waits for the end. Cancel-safe.
+    pub async fn closed(&self) -> CloseReason {
+        self.driver().await
+    }
+
+    /// The protocol, once it is known.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.shared.lock().protocol
+    }
+}
+
+impl CloseReason {
+    /// The error of a connection that did not end as it should.
+    fn side_at_fault(&self) -> Option<Error> {
+        let code = match (self.code, self.code.side()) {
+            (CloseCode::BadRequest | CloseCode::ProtocolError, _) => Code::Protocol,
+            (_, Side::Io) => Code::Io,
+            _ => return None,
+        };
+        Some(Error::new(code, self.message.clone()))
+    }
+}
+
+/// Does a connection's work when polled. See [`Connection::driver`].
+pub struct Driver<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    operation: Operation<IO, T>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Future for Driver<IO, T> {
+    type Output = CloseReason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.operation.poll(cx, |inner: &mut Inner<IO, T>| inner.closed.clone().map_or(Poll::Pending, Poll::Ready))
+    }
+}

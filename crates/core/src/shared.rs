@@ -1,0 +1,404 @@
+//! What the handles of one connection share: the engine, what it brought up, and who waits for it.
+//!
+//! Any waiting operation turns the engine when it is polled. One of them, the leader, is woken for the transport and
+//! the timer; the others are woken when something comes up for them. An operation that ends or is dropped while it
+//! leads wakes another to lead. With nobody waiting nothing runs.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    engine::{Engine, ResetReason},
+    error::{CloseReason, Code, Error},
+    event::{Event, Protocol, RequestBody, RequestHead},
+    key::Key,
+    timer::Timer,
+};
+
+/// The response has been sent: the transport took its last byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Response body bytes.
+    pub bytes: u64,
+    /// When.
+    pub at: Instant,
+}
+
+/// What a pull of the body got: bytes, or the end with the trailer section.
+#[derive(Debug)]
+pub(crate) enum Pulled {
+    Chunk(Bytes),
+    End(Option<HeaderMap>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) key: Key,
+    pub(crate) head: Box<RequestHead>,
+    pub(crate) body: RequestBody,
+}
+
+/// What came up for one stream and was not fetched yet.
+#[derive(Default, Debug)]
+pub(crate) struct StreamState {
+    pub(crate) request: Option<Arrived>,
+    pub(crate) pulled: Option<Result<Pulled, Error>>,
+    pub(crate) written: u64,
+    pub(crate) upgraded: bool,
+    /// A request was fetched and the caller has not given its whole answer.
+    pub(crate) owing: bool,
+    /// How the exchange ended.
+    pub(crate) outcome: Option<(Key, Result<Sent, Error>)>,
+}
+
+/// The waker that the engine sees: whoever leads.
+#[derive(Default, Debug)]
+struct Lead(Mutex<Option<(u64, Waker)>>);
+
+impl Lead {
+    fn slot(&self) -> MutexGuard<'_, Option<(u64, Waker)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Lead {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let leader = self.slot().as_ref().map(|(_, waker)| waker.clone());
+        if let Some(leader) = leader {
+            leader.wake();
+        }
+    }
+}
+
+/// What an operation waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    /// New streams, and the end.
+    Connection,
+    Stream(u32),
+    /// Nothing but to lead.
+    Drive,
+}
+
+struct Waiter {
+    interest: Interest,
+    waker: Waker,
+}
+
+pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
+    pub(crate) engine: Engine<IO>,
+    pub(crate) timer: T,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) streams: HashMap<u32, StreamState>,
+    /// Streams that nobody has fetched.
+    pub(crate) arrivals: VecDeque<u32>,
+    /// A request was asked for and has not come.
+    pub(crate) asked: bool,
+    pub(crate) closed: Option<CloseReason>,
+    waiters: BTreeMap<u64, Waiter>,
+    next_operation: u64,
+    lead: Arc<Lead>,
+    lead_waker: Waker,
+}
+
+pub(crate) struct Shared<IO: AsyncRead + AsyncWrite + Unpin, T>(Mutex<Inner<IO, T>>);
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Shared<IO, T> {
+    pub(crate) fn new(engine: Engine<IO>, timer: T) -> Arc<Self> {
+        let lead = Arc::<Lead>::default();
+        Arc::new(Self(Mutex::new(Inner {
+            engine,
+            timer,
+            protocol: None,
+            streams: HashMap::new(),
+            arrivals: VecDeque::new(),
+            asked: false,
+            closed: None,
+            waiters: BTreeMap::new(),
+            next_operation: 0,
+            lead_waker: Waker::from(lead.clone()),
+            lead,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<IO, T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the engine, and has the leader turn it.
+    pub(crate) fn command<R>(&self, command: impl FnOnce(&mut Inner<IO, T>) -> R) -> R {
+        let mut inner = self.lock();
+        let result = command(&mut inner);
+        let waker = inner.lead_waker.clone();
+        drop(inner);
+        waker.wake();
+        result
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
+    /// The sent answer to `key`'s request, or why it was not.
+    pub(crate) fn outcome(&self, key: Key) -> Poll<Result<Sent, Error>> {
+        match self.streams.get(&key.stream).and_then(|stream| stream.outcome.as_ref()) {
+            Some((ended, outcome)) if *ended == key => Poll::Ready(outcome.clone()),
+            _ if self.closed.is_some() => Poll::Ready(Err(self.ended())),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// At least `floor` bytes of the answer have been sent.
+    pub(crate) fn written(&self, key: Key, floor: u64) -> Poll<Result<(), Error>> {
+        if self.streams.get(&key.stream).is_some_and(|stream| stream.written >= floor) {
+            return Poll::Ready(Ok(()));
+        }
+        self.outcome(key).map_ok(drop)
+    }
+
+    /// The answer to the pull of a chunk.
+    pub(crate) fn chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
+        match self.streams.get_mut(&key.stream).and_then(|stream| stream.pulled.take()) {
+            Some(pulled) => Poll::Ready(pulled),
+            None if self.closed.is_some() => Poll::Ready(Err(self.ended())),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Asks the engine for one request, once.
+    pub(crate) fn ask(&mut self) {
+        if !self.asked {
+            self.asked = true;
+            self.engine.pull_requests(1);
+        }
+    }
+
+    fn turn(&mut self) {
+        let waker = self.lead_waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            let now = self.timer.now();
+            self.engine.turn(&mut cx, now);
+            while let Some(event) = self.engine.next_event() {
+                self.note(event);
+            }
+            match self.engine.deadline() {
+                Some(deadline) if self.timer.poll_until(deadline, &mut cx).is_ready() => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let interest = match event {
+            Event::Open(protocol) => {
+                self.protocol = Some(protocol);
+                if protocol == Protocol::Http1 {
+                    self.arrivals.push_back(1);
+                    self.streams.insert(1, StreamState::default());
+                }
+                Interest::Connection
+            }
+            Event::Request { key, head, body } => {
+                self.asked = false;
+                if self.protocol == Some(Protocol::Http2) {
+                    self.arrivals.push_back(key.stream);
+                }
+                self.streams.entry(key.stream).or_default().request = Some(Arrived { key, head, body });
+                self.wake(Interest::Connection);
+                Interest::Stream(key.stream)
+            }
+            Event::Chunk { key, bytes } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::Chunk(bytes)))),
+            Event::End { key, trailers } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers)))),
+            Event::BodyFailed { key, error } => self.tell(key, |stream| stream.pulled = Some(Err(error))),
+            Event::Written { key, bytes } => self.tell(key, |stream| stream.written = bytes),
+            Event::Sent { key, bytes, at } => {
+                self.tell(key, |stream| stream.outcome = Some((key, Ok(Sent { bytes, at }))))
+            }
+            Event::Failed { key, error } => self.tell(key, |stream| {
+                stream.owing = false;
+                stream.pulled.get_or_insert(Err(error.clone()));
+                stream.outcome = Some((key, Err(error)));
+            }),
+            Event::Upgraded(key) => self.tell(key, |stream| stream.upgraded = true),
+            Event::Refused(_) => return,
+            Event::Closed(reason) => {
+                self.closed = Some(reason);
+                for waiter in self.waiters.values() {
+                    waiter.waker.wake_by_ref();
+                }
+                return;
+            }
+        };
+        self.wake(interest);
+    }
+
+    /// Leaves a word for the handles of a stream, if it has any.
+    fn tell(&mut self, key: Key, word: impl FnOnce(&mut StreamState)) -> Interest {
+        if let Some(stream) = self.streams.get_mut(&key.stream) {
+            word(stream);
+        }
+        Interest::Stream(key.stream)
+    }
+
+    fn wake(&self, interest: Interest) {
+        for waiter in self.waiters.values().filter(|waiter| waiter.interest == interest) {
+            waiter.waker.wake_by_ref();
+        }
+    }
+
+    fn enter(&mut self, operation: u64, interest: Interest, waker: &Waker) {
+        self.waiters.insert(operation, Waiter { interest, waker: waker.clone() });
+        let mut lead = self.lead.slot();
+        if lead.as_ref().is_none_or(|(leader, _)| *leader == operation) {
+            *lead = Some((operation, waker.clone()));
+        }
+    }
+
+    fn leave(&mut self, operation: u64) {
+        self.waiters.remove(&operation);
+        let mut lead = self.lead.slot();
+        if lead.as_ref().is_some_and(|(leader, _)| *leader == operation) {
+            *lead = self.waiters.first_key_value().map(|(next, waiter)| (*next, waiter.waker.clone()));
+            // A wake-up meant for the old leader may have come already: the new one turns once for it.
+            if let Some((_, waker)) = &*lead {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// What a call on a connection that has ended is answered with.
+    pub(crate) fn ended(&self) -> Error {
+        match &self.closed {
+            Some(reason) => Error::new(Code::Closed, reason.message.clone()),
+            None => Error::new(Code::Closed, "the stream has ended"),
+        }
+    }
+}
+
+/// What the handles of one stream hold together. With the last of them goes the stream: an answer that was given is
+/// still sent, a request that was not answered is reset, and an h1 connection, which has no other stream, drains.
+pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    pub(crate) shared: Arc<Shared<IO, T>>,
+    pub(crate) id: u32,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
+    /// Waits for `condition`, which may come true with whatever comes up for this stream.
+    pub(crate) async fn until<R>(&self, condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>) -> R {
+        self.operation().until(condition).await
+    }
+
+    pub(crate) fn operation(&self) -> Operation<IO, T> {
+        Operation::new(&self.shared, Interest::Stream(self.id))
+    }
+
+    /// Does something to the exchange that `key` names, which must be one of this stream.
+    pub(crate) fn command<R>(
+        &self,
+        key: Key,
+        command: impl FnOnce(&mut Inner<IO, T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        if key.stream != self.id {
+            return Err(Error::new(Code::KeyUnknown, "the key names no request of this stream"));
+        }
+        self.shared.command(command)
+    }
+
+    /// Gives the whole answer, or the end of one.
+    pub(crate) fn answer(
+        &self,
+        key: Key,
+        answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.command(key, |inner| {
+            answer(&mut inner.engine)?;
+            if let Some(stream) = inner.streams.get_mut(&key.stream) {
+                stream.owing = false;
+            }
+            Ok(())
+        })
+    }
+
+    /// Asks for a chunk of the body or the tunnel.
+    pub(crate) fn pull(&self, key: Key, max: usize) -> Result<(), Error> {
+        self.command(key, |inner| {
+            let now = inner.timer.now();
+            inner.engine.pull_chunk(key, max, now)
+        })
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.shared.command(|inner| {
+            if inner.streams.remove(&id).is_some_and(|stream| stream.owing) {
+                inner.engine.reset(id, ResetReason::Cancel);
+            } else if inner.protocol == Some(Protocol::Http1) {
+                inner.engine.drain();
+            }
+        });
+    }
+}
+
+/// One waiting operation. Dropping it gives up its place, and nothing else.
+pub(crate) struct Operation<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    shared: Arc<Shared<IO, T>>,
+    interest: Interest,
+    number: Option<u64>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Operation<IO, T> {
+    pub(crate) fn new(shared: &Arc<Shared<IO, T>>, interest: Interest) -> Self {
+        Self { shared: shared.clone(), interest, number: None }
+    }
+
+    /// Polls `condition`, turning the engine in between.
+    pub(crate) fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>,
+    ) -> Poll<R> {
+        let mut inner = self.shared.lock();
+        let mut result = condition(&mut inner);
+        if result.is_pending() {
+            let number = *self.number.get_or_insert_with(|| {
+                inner.next_operation += 1;
+                inner.next_operation
+            });
+            inner.enter(number, self.interest, cx.waker());
+            inner.turn();
+            result = condition(&mut inner);
+        }
+        if result.is_ready()
+            && let Some(number) = self.number.take()
+        {
+            inner.leave(number);
+        }
+        result
+    }
+
+    /// Waits for `condition`.
+    pub(crate) async fn until<R>(mut self, mut condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>) -> R {
+        std::future::poll_fn(|cx| self.poll(cx, &mut condition)).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Operation<IO, T> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.lock().leave(number);
+        }
+    }
+}

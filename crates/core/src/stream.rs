@@ -1,0 +1,193 @@
+//! A stream, split into the half that brings requests and the half that takes answers.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    body::Body,
+    engine::ResetReason,
+    error::Error,
+    event::Protocol,
+    key::Key,
+    response::ResponseHead,
+    shared::{Handle, Operation, Sent},
+    timer::Timer,
+    upgraded::Upgraded,
+};
+
+/// One stream of a connection: request after request on h1, one request on h2.
+pub struct Stream<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    handle: Arc<Handle<IO, T>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Stream<IO, T> {
+    pub(crate) fn new(handle: Handle<IO, T>) -> Self {
+        Self { handle: Arc::new(handle) }
+    }
+
+    /// 1 on h1, the stream identifier on h2.
+    pub fn id(&self) -> u32 {
+        self.handle.id
+    }
+
+    /// The half that brings requests, and the half that takes answers.
+    pub fn split(self) -> (Input<IO, T>, Output<IO, T>) {
+        let output = Output { handle: self.handle.clone() };
+        (Input { handle: self.handle }, output)
+    }
+}
+
+/// The half of a stream that brings requests.
+pub struct Input<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    handle: Arc<Handle<IO, T>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
+    /// The next request and its key, or `None` when there will be none. On h1 the next request comes after the last
+    /// answer was sent. What a request can turn into is in its extensions, as [`Upgrade`](crate::event::Upgrade).
+    ///
+    /// Cancel-safe: a request that came while nobody waited is given to the next call.
+    pub async fn next(&mut self) -> Option<Result<(Key, Request<Body<IO, T>>), Error>> {
+        let id = self.handle.id;
+        let arrived = self
+            .handle
+            .until(|inner| {
+                let stream = inner.streams.get_mut(&id);
+                if let Some((stream, arrived)) = stream.and_then(|stream| stream.request.take().map(|it| (stream, it)))
+                {
+                    stream.owing = true;
+                    stream.written = 0;
+                    stream.pulled = None;
+                    return Poll::Ready(Some(arrived));
+                }
+                if inner.closed.is_some() || inner.protocol == Some(Protocol::Http2) {
+                    return Poll::Ready(None);
+                }
+                inner.ask();
+                Poll::Pending
+            })
+            .await?;
+        let mut request = Request::new(Body::new(self.handle.clone(), arrived.key, arrived.body));
+        *request.method_mut() = arrived.head.method;
+        *request.uri_mut() = arrived.head.uri;
+        *request.version_mut() = arrived.head.version;
+        *request.headers_mut() = arrived.head.headers;
+        if let Some(upgrade) = arrived.head.upgrade {
+            request.extensions_mut().insert(upgrade);
+        }
+        Some(Ok((arrived.key, request)))
+    }
+}
+
+/// The half of a stream that takes answers.
+pub struct Output<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    handle: Arc<Handle<IO, T>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
+    /// Answers with a whole body. The answer is checked and queued at once; the future resolves when it has been sent.
+    /// Dropping the future does not take the answer back, [`reset`](Self::reset) does.
+    ///
+    /// Fails with `KeyUsed`, `KeyUnknown`, `InvalidStatus`, `InvalidHeader`, `BodyLengthMismatch` or `Closed` before
+    /// anything is sent, with `PeerClosed`, `PeerReset`, `WriteStalled` or `Io` after.
+    pub fn send<B: Into<Bytes>>(&mut self, (key, response): (Key, Response<B>)) -> Sending<IO, T> {
+        let (parts, body) = response.into_parts();
+        let head = ResponseHead { status: parts.status, headers: parts.headers };
+        let queued = self.handle.answer(key, |engine| engine.send(key, head, body.into(), None));
+        Sending::new(&self.handle, key, queued)
+    }
+
+    /// Begins an answer that is written piece by piece.
+    pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
+        let (parts, ()) = head.into_parts();
+        let head = ResponseHead { status: parts.status, headers: parts.headers };
+        self.handle.command(key, |inner| inner.engine.start(key, head))?;
+        Ok(Writer { output: self, key, queued: 0 })
+    }
+
+    /// An interim answer: 103 Early Hints, 102, or 100 to ask for the body by hand. Queued at once.
+    pub fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+        self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
+    }
+
+    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves.
+    pub async fn upgrade(self, input: Input<IO, T>, key: Key, head: Response<()>) -> Result<Upgraded<IO, T>, Error> {
+        drop(input);
+        let (parts, ()) = head.into_parts();
+        let head = ResponseHead { status: parts.status, headers: parts.headers };
+        self.handle.command(key, |inner| inner.engine.upgrade(key, head))?;
+        self.handle
+            .until(|inner| match inner.streams.get(&key.stream) {
+                Some(stream) if stream.upgraded => Poll::Ready(Ok(())),
+                _ => inner.outcome(key).map_ok(drop),
+            })
+            .await?;
+        Ok(Upgraded::new(self.handle, key))
+    }
+
+    /// Abandons what is in flight: RST_STREAM on h2, the connection on h1.
+    pub fn reset(&mut self, reason: ResetReason) {
+        let id = self.handle.id;
+        self.handle.shared.command(|inner| inner.engine.reset(id, reason));
+    }
+}
+
+/// An answer on its way. Resolves when it has been sent. Cancel-safe.
+pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    operation: Operation<IO, T>,
+    _handle: Arc<Handle<IO, T>>,
+    key: Key,
+    refused: Option<Error>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Sending<IO, T> {
+    fn new(handle: &Arc<Handle<IO, T>>, key: Key, queued: Result<(), Error>) -> Self {
+        Self { operation: handle.operation(), _handle: handle.clone(), key, refused: queued.err() }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Future for Sending<IO, T> {
+    type Output = Result<Sent, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(error) = self.refused.take() {
+            return Poll::Ready(Err(error));
+        }
+        let key = self.key;
+        self.operation.poll(cx, |inner| inner.outcome(key))
+    }
+}
+
+/// An answer that is written piece by piece. Dropping it unfinished leaves the exchange open: finish or reset it.
+pub struct Writer<'a, IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    output: &'a mut Output<IO, T>,
+    key: Key,
+    queued: u64,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
+    /// Queues a chunk, then waits until no more than `room` bytes of the body wait to be sent: 0 is a flush.
+    /// Cancel-safe as to the waiting: the chunk is queued at the call's first poll.
+    pub async fn write(&mut self, chunk: impl Into<Bytes>, room: u64) -> Result<(), Error> {
+        let (key, chunk) = (self.key, chunk.into());
+        self.queued += chunk.len() as u64;
+        self.output.handle.command(key, |inner| inner.engine.write(key, chunk))?;
+        let floor = self.queued.saturating_sub(room);
+        self.output.handle.until(|inner| inner.written(key, floor)).await
+    }
+
+    /// Ends the answer, with a trailer section if there is one. Resolves when all of it has been sent.
+    pub fn finish(self, trailers: Option<HeaderMap>) -> Sending<IO, T> {
+        let key = self.key;
+        let queued = self.output.handle.answer(key, |engine| engine.finish(key, trailers));
+        Sending::new(&self.output.handle, key, queued)
+    }
+}

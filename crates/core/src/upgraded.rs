@@ -1,0 +1,116 @@
+//! A stream that has left HTTP.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    error::{Code, Error},
+    key::Key,
+    shared::{Handle, Operation, Pulled},
+    timer::Timer,
+};
+
+/// The most that one pull brings.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that may wait to be sent before a write has to wait.
+const PENDING_WRITE_BYTES: u64 = 64 << 10;
+
+/// Bytes both ways, in place of HTTP. `poll_flush` resolves when all that was written has been sent.
+pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    handle: Arc<Handle<IO, T>>,
+    key: Key,
+    reader: Operation<IO, T>,
+    writer: Operation<IO, T>,
+    pulling: bool,
+    ended: bool,
+    rest: Bytes,
+    queued: u64,
+    finished: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Upgraded<IO, T> {
+    pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key) -> Self {
+        Self {
+            reader: handle.operation(),
+            writer: handle.operation(),
+            handle,
+            key,
+            pulling: false,
+            ended: false,
+            rest: Bytes::new(),
+            queued: 0,
+            finished: false,
+        }
+    }
+
+    /// Waits until no more than `room` written bytes wait to be sent.
+    fn poll_room(&mut self, room: u64, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (key, floor) = (self.key, self.queued.saturating_sub(room));
+        self.writer.poll(cx, |inner| inner.written(key, floor)).map_err(|error| io_error(&error))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncRead for Upgraded<IO, T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let key = this.key;
+        while this.rest.is_empty() && !this.ended {
+            if !this.pulling {
+                this.handle.pull(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
+                this.pulling = true;
+            }
+            let pulled = ready!(this.reader.poll(cx, |inner| inner.chunk(key)));
+            this.pulling = false;
+            match pulled.map_err(|error| io_error(&error))? {
+                Pulled::Chunk(bytes) => this.rest = bytes,
+                Pulled::End(_) => this.ended = true,
+            }
+        }
+        let take = this.rest.len().min(buf.remaining());
+        buf.put_slice(&this.rest[..take]);
+        this.rest.advance(take);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncWrite for Upgraded<IO, T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_room(PENDING_WRITE_BYTES, cx))?;
+        let (key, chunk) = (self.key, Bytes::copy_from_slice(bytes));
+        self.handle.command(key, |inner| inner.engine.write(key, chunk)).map_err(|error| io_error(&error))?;
+        self.queued += bytes.len() as u64;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_room(0, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let key = self.key;
+        if !self.finished {
+            self.finished = true;
+            self.handle.answer(key, |engine| engine.finish(key, None)).map_err(|error| io_error(&error))?;
+        }
+        let sent = ready!(self.writer.poll(cx, |inner| inner.outcome(key)));
+        Poll::Ready(sent.map(drop).map_err(|error| io_error(&error)))
+    }
+}
+
+fn io_error(error: &Error) -> io::Error {
+    let kind = match error.code() {
+        Code::PeerReset => io::ErrorKind::ConnectionReset,
+        Code::PeerClosed => io::ErrorKind::UnexpectedEof,
+        Code::WriteStalled => io::ErrorKind::TimedOut,
+        Code::Closed => io::ErrorKind::NotConnected,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error.clone())
+}

@@ -1,0 +1,186 @@
+//! The handles: the loop of hyper issue #2901 without a spawn, with a driver, and with dropped operations.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod rig;
+
+use std::{future::Future, pin::pin, sync::Arc, task::Context};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyperpull::{Connection, config::Config, error::Code, event::Upgrade, timer::TokioTimer};
+use rig::run;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+    task::LocalSet,
+};
+
+type Pipe = Connection<DuplexStream, TokioTimer>;
+
+fn connection() -> (DuplexStream, Pipe) {
+    let (client, server) = duplex(1 << 16);
+    (client, Connection::new(0, server, Arc::new(Config::default()), TokioTimer::default()))
+}
+
+/// The inline loop: every stream, every request, one after the other.
+async fn serve_inline<IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    connection: Connection<IO, TokioTimer>,
+) -> usize {
+    let mut served = 0;
+    while let Some(stream) = connection.next().await {
+        let (mut input, mut output) = stream.unwrap().split();
+        while let Some(item) = input.next().await {
+            let (key, mut request) = item.unwrap();
+            let body = request.body_mut().bytes(1 << 20).await.unwrap();
+            let text = format!("{} {} {}", request.method(), request.uri().path(), body.len());
+            let sent = output.send((key, Response::new(Bytes::from(text.clone())))).await.unwrap();
+            assert_eq!(sent.bytes, text.len() as u64);
+            served += 1;
+        }
+    }
+    served
+}
+
+#[test]
+fn the_inline_loop_serves_h1_over_a_real_socket() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = async move {
+            let mut io = TcpStream::connect(address).await.unwrap();
+            let mut seen = String::new();
+            io.write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\nPOST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc").await.unwrap();
+            io.read_to_string(&mut seen).await.unwrap();
+            seen
+        };
+        let server = async {
+            let (io, _) = listener.accept().await.unwrap();
+            serve_inline(Connection::new(0, io, Arc::new(Config::default()), TokioTimer::default())).await
+        };
+        let (seen, served) = tokio::join!(client, server);
+        assert_eq!(served, 2);
+        assert!(seen.contains("GET /a 0") && seen.ends_with("POST /b 3"), "{seen}");
+    });
+}
+
+#[test]
+fn the_inline_loop_serves_h2_without_a_driver() {
+    run(LocalSet::new().run_until(async {
+        let (client, server) = connection();
+        let client = async move {
+            let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
+            let connection = tokio::task::spawn_local(connection);
+            let mut answers = Vec::new();
+            for number in 0..20 {
+                let request = Request::post(format!("http://a/{number}")).body(()).unwrap();
+                let (answer, mut body) = sender.send_request(request, false).unwrap();
+                body.send_data(Bytes::from(vec![0; number * 1000]), true).unwrap();
+                answers.push(answer);
+            }
+            for (number, answer) in answers.into_iter().enumerate() {
+                let mut response = answer.await.unwrap();
+                let data = response.body_mut().data().await.unwrap().unwrap();
+                assert_eq!(data, format!("POST /{number} {}", number * 1000));
+            }
+            drop(sender);
+            connection.await.unwrap().unwrap();
+        };
+        let ((), served) = tokio::join!(client, serve_inline(server));
+        assert_eq!(served, 20);
+    }));
+}
+
+#[test]
+fn with_a_driver_an_answer_goes_out_though_nobody_awaits_it() {
+    run(LocalSet::new().run_until(async {
+        let (mut client, connection) = connection();
+        let driver = tokio::task::spawn_local(connection.driver());
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        drop(output.send((key, Response::new("unawaited"))));
+        let mut space = vec![0; 1000];
+        let read = client.read(&mut space).await.unwrap();
+        assert!(space[..read].ends_with(b"unawaited"));
+        let again = output.send((key, Response::new("twice"))).await;
+        assert_eq!(again.unwrap_err().code(), Code::KeyUsed);
+        drop(client);
+        driver.await.unwrap();
+    }));
+}
+
+#[test]
+fn dropped_operations_lose_nothing_and_hand_over_the_lead() {
+    run(async {
+        let (mut client, connection) = connection();
+        let mut noop = Context::from_waker(std::task::Waker::noop());
+        // Leads, and is dropped in the middle of its wait.
+        assert!(pin!(connection.next()).poll(&mut noop).is_pending());
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        assert!(pin!(connection.closed()).poll(&mut noop).is_pending());
+        let first = pin!(input.next()).poll(&mut noop).map(|item| item.unwrap().unwrap());
+        let (key, _) = match first {
+            std::task::Poll::Ready(item) => item,
+            std::task::Poll::Pending => input.next().await.unwrap().unwrap(),
+        };
+        {
+            // A leader that hangs on to its place while another waits, then is dropped: the other must be woken.
+            let mut leader = Box::pin(connection.closed());
+            assert!(leader.as_mut().poll(&mut noop).is_pending());
+            let wait = async {
+                assert!(input.next().await.is_none());
+            };
+            let act = async move {
+                tokio::task::yield_now().await;
+                drop(leader);
+                let sent = output.send((key, Response::new("x"))).await.unwrap();
+                assert_eq!(sent.bytes, 1);
+                drop(client);
+            };
+            tokio::join!(wait, act);
+        }
+        assert!(connection.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_dropped_stream_resets_what_it_owes() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+        let item = input.next().await.unwrap().unwrap();
+        drop((item, input, output));
+        assert!(connection.next().await.is_none());
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        assert!(seen.is_empty());
+    });
+}
+
+#[test]
+fn a_stream_leaves_http() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+        let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+        let (key, request) = input.next().await.unwrap().unwrap();
+        assert_eq!(request.extensions().get::<Upgrade>().unwrap().token(), "echo");
+        let mut upgraded = output.upgrade(input, key, Response::new(())).await.unwrap();
+        let server = async {
+            let mut space = [0; 5];
+            upgraded.read_exact(&mut space).await.unwrap();
+            upgraded.write_all(&space).await.unwrap();
+            upgraded.shutdown().await.unwrap();
+        };
+        let client = async {
+            client.write_all(b"hello").await.unwrap();
+            let mut seen = String::new();
+            client.read_to_string(&mut seen).await.unwrap();
+            seen
+        };
+        let (seen, ()) = tokio::join!(client, server);
+        assert!(seen.starts_with("HTTP/1.1 101") && seen.ends_with("hello"));
+    });
+}
