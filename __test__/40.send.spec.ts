@@ -1,0 +1,228 @@
+// send: what is on the wire, when it resolves, and what becomes of it when the client does not read or goes.
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import { setImmediate } from 'node:timers/promises'
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import type { Listener, OutgoingResponse } from '../index.js'
+import { RawClient } from './_raw.js'
+import { barrier, eventually, must, open, portOf, pull, rejected, watch } from './_server.js'
+
+const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+const large = Buffer.alloc(64 << 20, 'hyperpull ')
+
+/** One exchange on HTTP/1, as it looks on the wire. */
+async function wire(t: ExecutionContext, response: OutgoingResponse, request = get) {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(request)
+  const pulled = await pull(listener)
+  const sent = await pulled.stream.send(pulled.key, response)
+  const method = request.slice(0, request.indexOf(' '))
+  return { sent, answer: await client.response(method), client, listener }
+}
+
+test('a body of known length has a content-length and no transfer-encoding', async (t) => {
+  for (const body of ['four', new Uint8Array(4), new ArrayBuffer(4), new Blob(['four'])]) {
+    const { answer } = await wire(t, { body })
+    t.is(answer.version, '1.1')
+    t.is(answer.get('content-length'), '4')
+    t.is(answer.get('transfer-encoding'), undefined)
+  }
+})
+
+test('no body is a content-length of 0', async (t) => {
+  const { answer } = await wire(t, {})
+  t.is(answer.get('content-length'), '0')
+  t.truthy(answer.get('date'))
+})
+
+test('a body of unknown length is chunked', async (t) => {
+  const { answer } = await wire(t, { body: ['a', 'b'].values() })
+  t.is(answer.get('transfer-encoding'), 'chunked')
+  t.is(answer.get('content-length'), undefined)
+  t.is(answer.body.toString(), 'ab')
+})
+
+test('a body of unknown length with a content-length of the caller is not chunked', async (t) => {
+  const { answer, sent } = await wire(t, { headers: { 'content-length': 2 }, body: ['a', 'b'].values() })
+  t.is(answer.get('transfer-encoding'), undefined)
+  t.is(answer.get('content-length'), '2')
+  t.is(sent.bytes, 2)
+})
+
+test('a body of unknown length for HTTP/1.0 ends with the connection', async (t) => {
+  const { answer, client } = await wire(t, { body: ['a', 'b'].values() }, 'GET / HTTP/1.0\r\nhost: a\r\n\r\n')
+  t.is(answer.get('transfer-encoding'), undefined)
+  t.is(answer.body.toString(), 'ab')
+  t.is(await client.ended, 'end')
+})
+
+test('the date of the caller is kept', async (t) => {
+  const date = 'Sun, 06 Nov 1994 08:49:37 GMT'
+  const { answer } = await wire(t, { headers: { date } })
+  t.deepEqual(answer.headers.filter(([name]) => name.toLowerCase() === 'date').map(([, value]) => value), [date])
+})
+
+test('a source is not pulled further than the client reads', async (t) => {
+  const listener = await open(t, { limits: { pendingWriteBytes: 64 << 10 } })
+  const client = await RawClient.connect(portOf(listener))
+  client.socket.pause()
+  await client.write(get)
+  const request = await pull(listener)
+  let pulled = 0
+  const body = (async function* () {
+    for (; pulled < 2000; pulled++) yield Buffer.alloc(64 << 10)
+  })()
+  const sending = request.stream.send(request.key, { body })
+  let before = -1
+  while (pulled !== before) {
+    before = pulled
+    await barrier(listener)
+    await setImmediate()
+  }
+  t.true(pulled > 0 && pulled < 400, `${pulled} chunks of 64 KiB were pulled: what the kernel buffers and no more`)
+  client.socket.resume()
+  t.is((await sending).bytes, 2000 * (64 << 10))
+})
+
+for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
+  const make = () => (kind === 'a Uint8Array' ? large : new Blob([large]).stream())
+
+  test.serial(`h1: send of 64 MB as ${kind} waits for a client that does not read`, async (t) => {
+    t.timeout(120_000)
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    client.socket.pause()
+    await client.write(get)
+    const request = await pull(listener)
+    const sending = request.stream.send(request.key, { body: make() })
+    const state = watch(sending)
+    await stalled(t, listener)
+    t.false(state.settled, 'still pending')
+    let received = 0
+    client.socket.removeAllListeners('data').on('data', (chunk) => {
+      if (received === 0) t.false(state.settled, 'resolved before the client has read')
+      received += chunk.length
+    })
+    client.socket.resume()
+    const sent = await sending
+    t.is(sent.bytes, large.length)
+    t.true(sent.sentAt >= sent.receivedAt)
+    request.stream.connection.close()
+    await client.ended
+    t.true(received > large.length)
+  })
+
+  test.serial(`h1: send of 64 MB as ${kind} rejects when the client goes`, async (t) => {
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    client.socket.pause()
+    await client.write(get)
+    const request = await pull(listener)
+    const sending = request.stream.send(request.key, { body: make() })
+    const state = watch(sending)
+    await stalled(t, listener)
+    t.false(state.settled, 'still pending')
+    client.reset()
+    const error = await rejected(t, sending, 'ERR_PEER_CLOSED', 'ERR_PEER_RESET')
+    t.is(error.side, 'peer')
+    t.is(listener.stats().responsesFailed, 1)
+  })
+
+  test.serial(`h2: send of 64 MB as ${kind} waits for a client that does not read`, async (t) => {
+    t.timeout(120_000)
+    const { listener, stream, sending, state, before } = await h2Stalled(t, make())
+    t.false(state.settled, 'still pending')
+    let received = 0
+    stream.on('data', (chunk: Buffer) => {
+      received += chunk.length
+    })
+    await once(stream, 'end')
+    t.is(received, large.length)
+    t.is((await sending).bytes, large.length)
+    t.is(listener.stats().responsesSent, before + 1)
+  })
+
+  test.serial(`h2: send of 64 MB as ${kind} rejects when the client resets or goes`, async (t) => {
+    const reset = await h2Stalled(t, make())
+    t.false(reset.state.settled)
+    reset.stream.close(http2.constants.NGHTTP2_CANCEL)
+    await rejected(t, reset.sending, 'ERR_PEER_RESET')
+    const gone = await h2Stalled(t, make())
+    gone.session.destroy()
+    await rejected(t, gone.sending, 'ERR_PEER_CLOSED', 'ERR_PEER_RESET')
+  })
+}
+
+test('timeouts.writeStall fails the send of a client that takes nothing', async (t) => {
+  const listener = await open(t, { timeouts: { writeStall: 200 } })
+  const client = await RawClient.connect(portOf(listener))
+  client.socket.pause()
+  await client.write(get)
+  const request = await pull(listener)
+  const error = await rejected(t, request.stream.send(request.key, { body: large }), 'ERR_WRITE_STALLED')
+  t.is(error.side, 'peer')
+  t.like(await request.stream.connection.closed, { code: 'write-stalled' })
+})
+
+test('a buffer may be changed once send was called', async (t) => {
+  const listener = await open(t)
+  for (const size of [10, 100_000, 3 << 20]) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(get)
+    const request = await pull(listener)
+    const body = new Uint8Array(size).fill(1)
+    const sending = request.stream.send(request.key, { body })
+    await setImmediate() // the turn has ended: the bytes have been handed over
+    body.fill(2)
+    structuredClone(body.buffer, { transfer: [body.buffer] }) // and the memory is gone
+    t.true((await client.response()).body.every((byte) => byte === 1), `${size} bytes`)
+    await sending
+    client.close()
+  }
+})
+
+test('the client has all of it when send resolves and both ends go at once', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const request = await pull(listener)
+  await request.stream.send(request.key, { body: 'x'.repeat(100_000) })
+  request.stream.connection.close()
+  t.is((await client.response()).body.length, 100_000)
+})
+
+/** Waits until the kernel's buffers are full: three barriers in a row write what a barrier writes, and nothing else is written. */
+async function stalled(t: ExecutionContext, listener: Listener) {
+  await eventually(listener, () => listener.stats().bytesWritten > 64 << 10)
+  const written = [Number.NaN, Number.NaN, Number.NaN]
+  do {
+    const before = listener.stats().bytesWritten
+    await barrier(listener, 1)
+    written.push(listener.stats().bytesWritten - before)
+    written.shift()
+  } while (!written.every((bytes) => bytes === written[0] && bytes < 1000))
+  t.true(listener.stats().bytesWritten < large.length, 'the kernel has not taken it all')
+}
+
+async function h2Stalled(t: ExecutionContext, body: NonNullable<OutgoingResponse['body']>) {
+  const listener = await open(t)
+  const session = http2.connect(`http://127.0.0.1:${portOf(listener)}`)
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  const stream = session.request({})
+  stream.on('error', () => {})
+  const request = await pull(listener)
+  const sending = request.stream.send(request.key, { body })
+  const state = watch(sending)
+  await once(stream, 'response')
+  // Other streams of the same connection pass while this one is stuck.
+  for (let i = 0; i < 3; i++) {
+    const ping = session.request({})
+    const next = must(await must(await request.stream.connection.nextStream()).nextRequest())
+    await next.stream.send(next.key, {})
+    await once(ping.resume(), 'end')
+  }
+  return { listener, session, stream, sending, state, before: listener.stats().responsesSent }
+}

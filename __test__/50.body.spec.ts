@@ -1,0 +1,299 @@
+// Request bodies: pulled, limited, handed on; and what the client is told meanwhile.
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream, createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { gunzipSync } from 'node:zlib'
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import { h1Client, h2Client } from './_client.js'
+import type { TestClient } from './_client.js'
+import { portPrinted, program, tool } from './_process.js'
+import { RawClient } from './_raw.js'
+import { answer, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+
+const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+const post = (headers: string) => `POST / HTTP/1.1\r\nhost: a\r\n${headers}\r\n`
+const clients: Record<'h1' | 'h2', (port: number) => TestClient> = { h1: h1Client, h2: h2Client }
+const megabytes100 = 100_000_000
+
+test('100-continue is sent when the body is first pulled, not before', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
+  const request = await pull(listener)
+  await barrier(listener)
+  t.is(client.pending, '', 'nobody has asked for the body')
+  const text = must(request.body).text()
+  t.is((await client.response()).status, 100)
+  await client.write('the body')
+  t.is(await text, 'the body')
+  await request.stream.send(request.key, { body: 'thanks' })
+  t.is((await client.response()).status, 200)
+})
+
+test('an answer without a pull sends no 100-continue', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
+  const request = await pull(listener)
+  await request.stream.send(request.key, { status: 417, body: 'no' })
+  t.is((await client.response()).status, 417)
+  t.is(await client.ended, 'end', 'whether the body comes is not known: the connection cannot be kept')
+})
+
+for (const protocol of ['h1', 'h2'] as const) {
+  test(`${protocol}: an echo streams`, async (t) => {
+    const listener = await open(t)
+    void answer(listener, (request, stream) => stream.send(request.key, { body: request.body }))
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const exchange = client.open({ method: 'POST' })
+    await exchange.write('ping 0')
+    const { body } = await exchange.reply
+    const chunks = body[Symbol.asyncIterator]()
+    for (let i = 0; i < 20; i++) {
+      t.is(String((await chunks.next()).value), `ping ${i}`)
+      if (i < 19) await exchange.write(`ping ${i + 1}`)
+    }
+    exchange.end()
+    t.true((await chunks.next()).done)
+  })
+
+  test(`${protocol}: an echo of 32 MB`, async (t) => {
+    t.timeout(60_000)
+    const listener = await open(t)
+    void answer(listener, (request, stream) => stream.send(request.key, { body: request.body }))
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const content = randomBytes(32 << 20)
+    const { body } = await client.fetch({ method: 'POST', body: content })
+    t.true(body.equals(content), `${body.length} bytes came back`)
+  })
+
+  test(`${protocol}: what is not pulled is not read`, async (t) => {
+    const listener = await open(t, { limits: { bufferedBytes: 256 << 10 } })
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const exchange = client.open({ method: 'POST' })
+    const writing = exchange.write(Buffer.alloc(64 << 20))
+    writing.catch(() => {})
+    const request = await pull(listener)
+    const held = watch(writing)
+    await barrier(listener)
+    const read = listener.stats().bytesRead
+    t.true(read < 2 << 20, `${read} bytes were read although nobody asked`)
+    let pulled = 0
+    while (pulled < 8 << 20) pulled += must(await must(request.body).nextChunk()).length
+    await barrier(listener)
+    t.true(listener.stats().bytesRead < pulled + (2 << 20))
+    t.false(held.settled)
+    exchange.abort()
+  })
+
+  test(`${protocol}: a declared body over limits.bodyBytes is a 413 and never comes up`, async (t) => {
+    const listener = await open(t, { limits: { bodyBytes: 1000 } })
+    const never = watch(pull(listener).catch(() => {}))
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const exchange = client.open({ method: 'POST', headers: { 'content-length': '1001' } })
+    const { status } = await exchange.reply
+    t.is(status, 413)
+    t.false(never.settled)
+    t.is(listener.stats().requestsTotal, 0)
+  })
+
+  test(`${protocol}: an undeclared body over limits.bodyBytes fails its reader, who can answer 413`, async (t) => {
+    const listener = await open(t, { limits: { bodyBytes: 1000 } })
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const exchange = client.open({ method: 'POST' })
+    exchange.write(Buffer.alloc(1001)).catch(() => {})
+    const request = await pull(listener)
+    const error = await rejected(t, must(request.body).bytes(), 'ERR_BODY_TOO_LARGE')
+    t.is(error.side, 'peer')
+    t.is(error.status, 413)
+    await request.stream.send(request.key, { status: 413, body: 'too large' })
+    t.is((await exchange.reply).status, 413)
+  })
+
+  for (const read of ['bytes', 'text', 'json'] as const) {
+    test(`${protocol}: ${read} has a limit of its own`, async (t) => {
+      const listener = await open(t)
+      const client = clients[protocol](portOf(listener))
+      t.teardown(() => client.close())
+      const reply = client.fetch({ method: 'POST', body: `"${'x'.repeat(98)}"` })
+      const request = await pull(listener)
+      await rejected(t, must(request.body)[read](99), 'ERR_BODY_TOO_LARGE')
+      await request.stream.send(request.key, { status: 413 })
+      t.is((await reply).status, 413)
+    })
+  }
+
+  test(`${protocol}: two readers`, async (t) => {
+    const listener = await open(t)
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const reply = client.fetch({ method: 'POST', body: 'x'.repeat(200_000) })
+    const request = await pull(listener)
+    const body = must(request.body)
+    const first = body.bytes()
+    for (const second of [() => body.bytes(), () => body.text(), () => body.json(), () => body.nextChunk(), () => body.discard()]) {
+      await rejected(t, second(), 'ERR_BODY_IN_USE')
+    }
+    t.is((await first).length, 200_000)
+    await rejected(t, body.text(), 'ERR_BODY_IN_USE')
+    await request.stream.send(request.key, {})
+    await reply
+  })
+
+  test(`${protocol}: a chunk has memory of its own`, async (t) => {
+    const listener = await open(t)
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const reply = client.fetch({ method: 'POST', body: 'secret-free' })
+    const request = await pull(listener)
+    const bytes = await must(request.body).bytes()
+    t.is(bytes.buffer.byteLength, bytes.length, 'its buffer shows nothing else')
+    await request.stream.send(request.key, {})
+    await reply
+  })
+
+  test.serial(`${protocol}: 100 MB go up with curl -T in flat memory`, async (t) => {
+    t.timeout(120_000)
+    const { port, file, sha256 } = await memoryScene(t)
+    const before = await memory(port)
+    const url = `http://127.0.0.1:${port}/upload`
+    const flags = protocol === 'h2' ? ['--http2-prior-knowledge'] : []
+    const { code, stdout, stderr } = await tool('curl', ['-sS', ...flags, '-T', file, url])
+    t.is(code, 0, stderr)
+    t.deepEqual(JSON.parse(stdout), { bytes: megabytes100, sha256 })
+    const { most } = await memory(port)
+    t.true(most - before.now < 48 << 20, `grew by ${(most - before.now) >> 20} MiB`)
+  })
+
+  test.serial(`${protocol}: 100 MB come down at a limited rate in flat memory`, async (t) => {
+    t.timeout(120_000)
+    const { port, directory } = await memoryScene(t)
+    const before = await memory(port)
+    const url = `http://127.0.0.1:${port}/download?${megabytes100}`
+    const out = join(directory, 'out')
+    const flags = protocol === 'h2' ? ['--http2-prior-knowledge'] : []
+    const { code, stderr } = await tool('curl', ['-sS', ...flags, '--limit-rate', '25M', '-o', out, url])
+    t.is(code, 0, stderr)
+    t.is(statSync(out).size, megabytes100)
+    const { most } = await memory(port)
+    t.true(most - before.now < 32 << 20, `grew by ${(most - before.now) >> 20} MiB`)
+  })
+}
+
+test('discard reads what is left, and the connection is kept', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 300000\r\n') + 'x'.repeat(300_000) + get)
+  const request = await pull(listener)
+  must(await must(request.body).nextChunk())
+  await must(request.body).discard()
+  await request.stream.send(request.key, { body: 'first' })
+  t.is((await client.response()).body.toString(), 'first')
+  const next = must(await request.stream.nextRequest())
+  await next.stream.send(next.key, { body: 'second' })
+  t.is((await client.response()).body.toString(), 'second')
+})
+
+test('an early answer reaches a client that is still uploading', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 100000000\r\n') + 'x'.repeat(100_000))
+  const request = await pull(listener)
+  await request.stream.send(request.key, { status: 403, body: 'stop' })
+  // The client goes on for a while, as clients do: a reset would destroy the answer before it is read.
+  for (let i = 0; i < 20; i++) await client.write(Buffer.alloc(10_000)).catch(() => {})
+  const response = await client.response()
+  t.is(response.status, 403)
+  t.is(response.get('connection'), 'close')
+  t.is(response.body.toString(), 'stop')
+})
+
+test('timeouts.bodyIdle fails a reader whose peer has stopped', async (t) => {
+  const listener = await open(t, { timeouts: { bodyIdle: 100 } })
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 10\r\n') + 'part')
+  const request = await pull(listener)
+  const error = await rejected(t, must(request.body).bytes(), 'ERR_BODY_TIMEOUT')
+  t.is(error.status, 408)
+})
+
+for (const [what, bytes] of [
+  ['a size that is no number', 'xyz\r\n'],
+  ['a size too large', 'fffffffffffffffff\r\n'],
+  ['a chunk without its line end', '2\r\nabc'],
+] as const) {
+  test(`a chunked body with ${what} is ERR_PROTOCOL, and the connection ends`, async (t) => {
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n' + bytes)
+    const request = await pull(listener)
+    const error = await rejected(t, must(request.body).bytes(), 'ERR_PROTOCOL')
+    t.is(error.side, 'peer')
+    t.is(error.status, 400)
+    await request.stream.send(request.key, { status: 400 }).catch(() => {})
+    await client.ended
+  })
+}
+
+test('a body that stops at FIN is ERR_PEER_CLOSED', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 10\r\n') + 'part')
+  const request = await pull(listener)
+  const bytes = must(request.body).bytes()
+  client.finish()
+  await rejected(t, bytes, 'ERR_PEER_CLOSED')
+})
+
+test('toNode goes into a file and toWeb through a transform', async (t) => {
+  const listener = await open(t)
+  const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const client = h1Client(portOf(listener))
+  t.teardown(() => client.close())
+  const content = randomBytes(3_000_000)
+  const file = join(directory, 'upload')
+  void answer(listener, async (request, stream) => {
+    const body = must(request.body)
+    if (request.path === '/file') {
+      await pipeline(body.toNode(), createWriteStream(file))
+      await stream.send(request.key, { body: { file } })
+    } else {
+      await stream.send(request.key, { body: body.toWeb().pipeThrough(new CompressionStream('gzip') as unknown as TransformStream<Uint8Array, Uint8Array>) })
+    }
+  })
+  t.true((await client.fetch({ method: 'PUT', path: '/file', body: content })).body.equals(content))
+  const { body } = await client.fetch({ method: 'PUT', path: '/gzip', body: content })
+  t.true(gunzipSync(body).equals(content))
+})
+
+test('a file goes up and down by stream, byte for byte', async (t) => {
+  const { port, file, sha256 } = await memoryScene(t, 5_000_000)
+  const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'PUT', body: createReadStream(file) as never, duplex: 'half' } as RequestInit)
+  t.deepEqual(await response.json(), { bytes: 5_000_000, sha256 })
+})
+
+async function memoryScene(t: ExecutionContext, size = megabytes100) {
+  const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const content = Buffer.alloc(size, randomBytes(1_000_003))
+  const file = join(directory, 'content')
+  writeFileSync(file, content)
+  const port = await portPrinted(program(t, '__test__/_memory-server.ts'))
+  // What a first exchange costs is not growth.
+  await fetch(`http://127.0.0.1:${port}/`, { method: 'PUT', body: content.subarray(0, 2_000_000) })
+  await (await fetch(`http://127.0.0.1:${port}/download?2000000`)).arrayBuffer()
+  return { port, file, directory, sha256: createHash('sha256').update(content).digest('hex') }
+}
+
+async function memory(port: number): Promise<{ now: number; most: number }> {
+  return (await (await fetch(`http://127.0.0.1:${port}/memory`)).json()) as { now: number; most: number }
+}

@@ -1,0 +1,257 @@
+// Leaving HTTP: 101, CONNECT, extended CONNECT.
+import { once } from 'node:events'
+import http from 'node:http'
+import http2 from 'node:http2'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import test from 'ava'
+import { RawClient } from './_raw.js'
+import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+
+const upgrade = (early = '') => `GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo/1\r\n\r\n${early}`
+const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+
+test('h1: 101, then bytes both ways, the early ones too', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade('early '))
+  const request = await pull(listener)
+  t.is(request.upgrade, 'echo/1')
+  const tunnel = await request.stream.upgrade(request.key, { headers: { 'x-a': 'b' } })
+  t.true(tunnel instanceof Duplex)
+  t.is(tunnel.protocol, 'echo/1')
+  t.deepEqual({ ...tunnel.remote }, { host: '127.0.0.1', port: client.port })
+  const response = await client.response()
+  t.is(response.status, 101)
+  t.is(response.get('upgrade')?.toLowerCase(), 'echo/1')
+  t.is(response.get('connection')?.toLowerCase(), 'upgrade')
+  t.is(response.get('x-a'), 'b')
+  t.is(response.get('content-length'), undefined)
+  const echo = pipeline(tunnel, tunnel)
+  await client.until('early ')
+  for (let i = 0; i < 50; i++) {
+    await client.write(`ping ${i};`)
+    t.is(await client.until(';'), `ping ${i};`)
+  }
+  client.finish()
+  await echo
+  t.is(await client.ended, 'end')
+  t.like(await request.stream.connection.closed, { code: 'upgraded' })
+  t.is(await request.stream.nextRequest(), null)
+})
+
+test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
+  t.timeout(60_000)
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  client.socket.pause()
+  const chunk = Buffer.alloc(64 << 10, 'tunnel')
+  let written = 0
+  while (tunnel.write(chunk)) written++
+  t.true(written < 1000, 'write says when it is enough')
+  let callbacks = 0
+  for (let i = written; i < 256; i++) tunnel.write(chunk, () => callbacks++)
+  await barrier(listener)
+  t.true(callbacks < 256 - written, 'nobody reads')
+  let received = 0
+  client.socket.removeAllListeners('data').on('data', (data) => {
+    received += data.length
+  })
+  client.socket.resume()
+  tunnel.end()
+  await client.ended
+  t.is(received, Math.max(256, written + 1) * chunk.length)
+})
+
+test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  const writing = watch(client.write(Buffer.alloc(64 << 20)))
+  await barrier(listener)
+  await barrier(listener)
+  t.true(listener.stats().bytesRead < 4 << 20, `${listener.stats().bytesRead} bytes were read`)
+  t.false(writing.settled)
+  let received = 0
+  for await (const data of tunnel) {
+    received += (data as Buffer).length
+    if (received === 64 << 20) break
+  }
+  t.is(received, 64 << 20)
+})
+
+test('h1: half-close works in both directions', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  tunnel.end('server is done')
+  t.is(await client.rest(), 'server is done')
+  await client.write('client goes on')
+  client.finish()
+  let text = ''
+  for await (const chunk of tunnel) text += chunk
+  t.is(text, 'client goes on')
+})
+
+test('h1: a peer that resets is told as an error', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const tunnel = await request.stream.upgrade(request.key)
+  const failed = once(tunnel, 'close')
+  const errors: Error[] = []
+  tunnel.on('error', (error) => errors.push(error))
+  tunnel.resume()
+  client.reset()
+  await failed
+  t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes(String((errors[0] as { code?: string } | undefined)?.code)), String(errors[0]))
+})
+
+test('h1: destroy ends the tunnel for the peer', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  tunnel.destroy()
+  await client.ended
+  t.pass()
+})
+
+test('h1: an upgrade that is refused is an answer like any other', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(upgrade() + get)
+  const request = await pull(listener)
+  await request.stream.send(request.key, { status: 403, body: 'no' })
+  t.is((await client.response()).status, 403)
+  const next = must(await request.stream.nextRequest())
+  t.is(next.upgrade, null)
+  await next.stream.send(next.key, { body: 'on' })
+  t.is((await client.response()).body.toString(), 'on')
+})
+
+test('a request that did not ask is ERR_NOT_UPGRADABLE', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const request = await pull(listener)
+  t.is(request.upgrade, null)
+  await rejected(t, request.stream.upgrade(request.key), 'ERR_NOT_UPGRADABLE')
+  await request.stream.send(request.key, { body: 'answered' })
+  t.is((await client.response()).body.toString(), 'answered')
+})
+
+test('HTTP/1.0 cannot be upgraded', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write('GET / HTTP/1.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n')
+  const request = await pull(listener)
+  t.is(request.upgrade, null)
+  await request.stream.send(request.key, {})
+  await client.response()
+})
+
+test('Upgrade: h2c is not one (RFC 9113 has dropped it)', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n')
+  const request = await pull(listener)
+  t.is(request.httpVersion, '1.1')
+  await request.stream.send(request.key, { body: 'over h1' })
+  t.is((await client.response()).status, 200)
+})
+
+test('CONNECT on HTTP/1', async (t) => {
+  const listener = await open(t)
+  const request = http.request({ port: portOf(listener), host: '127.0.0.1', method: 'CONNECT', path: 'example.test:443' })
+  const connected = once(request, 'connect') as Promise<[http.IncomingMessage, Socket, Buffer]>
+  request.end()
+  const pulled = await pull(listener)
+  t.is(pulled.method, 'CONNECT')
+  t.is(pulled.target, 'example.test:443')
+  t.is(pulled.authority, 'example.test:443')
+  t.is(pulled.upgrade, 'connect')
+  const tunnel = await pulled.stream.upgrade(pulled.key)
+  t.is(tunnel.protocol, 'connect')
+  const [response, socket] = await connected
+  t.is(response.statusCode, 200)
+  t.is(response.headers['content-length'], undefined)
+  t.is(response.headers['transfer-encoding'], undefined)
+  void pipeline(tunnel, tunnel)
+  socket.write('through the tunnel')
+  t.is(String((await once(socket, 'data'))[0]), 'through the tunnel')
+  socket.destroy()
+})
+
+test('CONNECT that is refused', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write('CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n')
+  const request = await pull(listener)
+  await request.stream.send(request.key, { status: 403, body: 'no' })
+  const response = await client.response('CONNECT')
+  t.is(response.status, 403)
+  t.is(response.body.toString(), 'no')
+})
+
+for (const [what, head, token] of [
+  ['CONNECT', { ':method': 'CONNECT', ':authority': 'example.test:443' }, 'connect'],
+  ['extended CONNECT', { ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/chat' }, 'websocket'],
+] as Array<[string, http2.OutgoingHttpHeaders, string]>) {
+  test(`h2: ${what}`, async (t) => {
+    const listener = await open(t)
+    const session = http2.connect(`http://127.0.0.1:${portOf(listener)}`)
+    t.teardown(() => session.destroy())
+    const [settings] = (await once(session, 'remoteSettings')) as [http2.Settings]
+    t.true(settings.enableConnectProtocol)
+    const stream = session.request(head)
+    const responded = once(stream, 'response') as Promise<[http2.IncomingHttpHeaders]>
+    const request = await pull(listener)
+    t.is(request.upgrade, token)
+    t.is(request.method, 'CONNECT')
+    const tunnel = await request.stream.upgrade(request.key, { headers: { 'x-a': 'b' } })
+    t.is(tunnel.protocol, token)
+    const [fields] = await responded
+    t.is(fields[':status'] as unknown, 200)
+    t.is(fields['x-a'], 'b')
+    t.is(fields['content-length'], undefined)
+    const echo = pipeline(tunnel, tunnel)
+    let text = ''
+    stream.on('data', (chunk) => {
+      text += chunk
+    })
+    stream.write('both ways')
+    stream.end()
+    await once(stream, 'end')
+    t.is(text, 'both ways')
+    await echo
+    const reply = session.request({})
+    const next = must(await must(await request.stream.connection.nextStream()).nextRequest())
+    await next.stream.send(next.key, { body: 'the connection goes on' })
+    let other = ''
+    for await (const chunk of reply) other += chunk
+    t.is(other, 'the connection goes on')
+  })
+}
+
+test('h2: extendedConnect: false does not offer it', async (t) => {
+  const listener = await open(t, { extendedConnect: false })
+  const session = http2.connect(`http://127.0.0.1:${portOf(listener)}`)
+  t.teardown(() => session.destroy())
+  const [settings] = (await once(session, 'remoteSettings')) as [http2.Settings]
+  t.falsy(settings.enableConnectProtocol)
+})

@@ -1,0 +1,221 @@
+// Misuse: each mistake is a PullError with its code, the wire carries nothing of it, and the request can still be answered.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { prepareHead, PullError } from '../index.js'
+import type { IncomingRequest, OutgoingResponse, RequestKey } from '../index.js'
+import { h1Client, h2Client } from './_client.js'
+import { RawClient } from './_raw.js'
+import { must, open, portOf, pull, rejected } from './_server.js'
+
+const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+const local = ['ERR_KEY_USED', 'ERR_KEY_UNKNOWN', 'ERR_NOT_UPGRADABLE', 'ERR_BODY_IN_USE', 'ERR_INVALID_HEADER', 'ERR_INVALID_STATUS', 'ERR_BODY_LENGTH_MISMATCH', 'ERR_INVALID_OPTION', 'ERR_CLOSED']
+
+const send = (response: unknown) => (request: IncomingRequest) => request.stream.send(request.key, response as OutgoingResponse)
+const mistakes: Array<[title: string, code: string, act: (request: IncomingRequest) => Promise<unknown>]> = [
+  ...[42, 0, -200, 99, 100, 103, 199, 600, 1000, 200.5, Number.NaN, Number.POSITIVE_INFINITY, '200'].map(
+    (status) => [`status ${JSON.stringify(status) ?? status}`, 'ERR_INVALID_STATUS', send({ status })] as (typeof mistakes)[number],
+  ),
+  ['status 101 by send', 'ERR_INVALID_STATUS', send({ status: 101 })],
+  ['a line break in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\r\nx-c: d' } })],
+  ['a bare LF in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\nc' } })],
+  ['a bare CR in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\rc' } })],
+  ['a NUL in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\0c' } })],
+  ['a header value beyond latin1', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': '€' } })],
+  ['a line break in one of several values', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': ['fine', 'b\r\nc'] } })],
+  ['a line break in a header name', 'ERR_INVALID_HEADER', send({ headers: { 'x-a\r\nx-b': 'c' } })],
+  ['a space in a header name', 'ERR_INVALID_HEADER', send({ headers: { 'x a': 'b' } })],
+  ['a colon in a header name', 'ERR_INVALID_HEADER', send({ headers: { 'x:a': 'b' } })],
+  ['an empty header name', 'ERR_INVALID_HEADER', send({ headers: { '': 'b' } })],
+  ['a pseudo-header', 'ERR_INVALID_HEADER', send({ headers: { ':status': '200' } })],
+  ['a header that is no text', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': Symbol('a') } })],
+  ['a transfer-encoding by hand', 'ERR_INVALID_HEADER', send({ headers: { 'transfer-encoding': 'chunked' }, body: 'x' })],
+  ['a content-length that is no number', 'ERR_INVALID_HEADER', send({ headers: { 'content-length': 'ten' }, body: 'x' })],
+  ['a content-length that is too long', 'ERR_BODY_LENGTH_MISMATCH', send({ headers: { 'content-length': '5' }, body: 'four' })],
+  ['a content-length that is too short', 'ERR_BODY_LENGTH_MISMATCH', send({ headers: { 'content-length': 3 }, body: 'four' })],
+  ['a content-length without a body', 'ERR_BODY_LENGTH_MISMATCH', send({ headers: { 'content-length': 3 } })],
+  ['a body on a 204', 'ERR_BODY_LENGTH_MISMATCH', send({ status: 204, body: 'x' })],
+  ['a body that is a number', 'ERR_INVALID_OPTION', send({ body: 5 })],
+  ['a body that is an object', 'ERR_INVALID_OPTION', send({ body: { no: 'body' } })],
+  ['a response that is none', 'ERR_INVALID_OPTION', send(5)],
+  ['a file range the wrong way round', 'ERR_INVALID_OPTION', send({ body: { file: 'package.json', start: 9, end: 2 } })],
+  ['a trailer that is framing', 'ERR_INVALID_HEADER', send({ body: ['x'], trailers: { 'content-length': '1' } })],
+  ['inform with a status of 200', 'ERR_INVALID_STATUS', (request) => request.stream.inform(request.key, 200)],
+  ['inform with a line break', 'ERR_INVALID_HEADER', (request) => request.stream.inform(request.key, 103, { link: 'a\nb' })],
+  ['an upgrade that was not asked for', 'ERR_NOT_UPGRADABLE', (request) => request.stream.upgrade(request.key)],
+  ['a key that is made up', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send(987_654 as RequestKey, {})],
+  ['a key that is no number', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send('key' as unknown as RequestKey, {})],
+  ['start with a status of 42', 'ERR_INVALID_STATUS', async (request) => request.stream.start(request.key, { status: 42 })],
+  ['start with a line break', 'ERR_INVALID_HEADER', async (request) => request.stream.start(request.key, { headers: { a: 'b\r\nc' } })],
+  ['start with a made-up key', 'ERR_KEY_UNKNOWN', async ({ stream }) => stream.start(987_654 as RequestKey, {})],
+]
+
+for (const [title, code, act] of mistakes) {
+  for (const protocol of ['h1', 'h2'] as const) {
+    test(`${protocol}: ${title} is ${code}`, async (t) => {
+      const listener = await open(t)
+      const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
+      t.teardown(() => client.close())
+      const reply = client.fetch()
+      const request = await pull(listener)
+      const error = await rejected(t, act(request), code)
+      t.is(error.side, 'local')
+      t.true(error.message.length > 0)
+      await request.stream.send(request.key, { headers: { 'x-right': 'yes' }, body: 'the right answer' })
+      const { status, text, headers } = await reply
+      t.is(status, 200)
+      t.is(text, 'the right answer')
+      t.is(headers['x-right'], 'yes')
+    })
+  }
+}
+
+test('a key used twice', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get + get)
+  const request = await pull(listener)
+  const first = request.stream.send(request.key, { body: 'once' })
+  await rejected(t, request.stream.send(request.key, { body: 'twice' }), 'ERR_KEY_USED')
+  await first
+  await rejected(t, request.stream.send(request.key, { body: 'twice' }), 'ERR_KEY_USED')
+  t.throws(() => request.stream.start(request.key, {}), { code: 'ERR_KEY_USED' })
+  await rejected(t, request.stream.upgrade(request.key), 'ERR_KEY_USED', 'ERR_NOT_UPGRADABLE')
+  const next = must(await request.stream.nextRequest())
+  await rejected(t, next.stream.send(request.key, { body: 'for the next one' }), 'ERR_KEY_USED')
+  await next.stream.send(next.key, { body: 'next' })
+  t.is((await client.response()).body.toString(), 'once')
+  t.is((await client.response()).body.toString(), 'next')
+  t.is(client.pending, '')
+})
+
+test('a key of another stream', async (t) => {
+  const listener = await open(t)
+  const clients = [await RawClient.connect(portOf(listener)), await RawClient.connect(portOf(listener))]
+  const requests: IncomingRequest[] = []
+  for (const client of clients) {
+    await client.write(get)
+    requests.push(await pull(listener))
+  }
+  const [one, two] = requests as [IncomingRequest, IncomingRequest]
+  t.not(one.key, two.key)
+  await rejected(t, one.stream.send(two.key, { body: 'wrong' }), 'ERR_KEY_UNKNOWN')
+  await rejected(t, two.stream.send(one.key, { body: 'wrong' }), 'ERR_KEY_UNKNOWN')
+  await two.stream.send(two.key, { body: 'two' })
+  await one.stream.send(one.key, { body: 'one' })
+  t.is((await clients[0]!.response()).body.toString(), 'one')
+  t.is((await clients[1]!.response()).body.toString(), 'two')
+})
+
+test('h2: a key of another stream of the same connection', async (t) => {
+  const listener = await open(t)
+  const client = h2Client(portOf(listener))
+  t.teardown(() => client.close())
+  const replies = [client.fetch({ path: '/one' }), client.fetch({ path: '/two' })]
+  const connection = must(await listener.nextConnection())
+  const one = must(await must(await connection.nextStream()).nextRequest())
+  const two = must(await must(await connection.nextStream()).nextRequest())
+  await rejected(t, one.stream.send(two.key, { body: 'wrong' }), 'ERR_KEY_UNKNOWN')
+  for (const request of [one, two]) await request.stream.send(request.key, { body: request.path })
+  t.deepEqual((await Promise.all(replies)).map(({ text }) => text), ['/one', '/two'])
+})
+
+for (const [title, body] of [
+  ['too short', () => ['abc'].values()],
+  ['too long', () => ['abc', 'defghi'].values()],
+  ['a stream that is too short', () => new Blob(['abc']).stream()],
+] as const) {
+  for (const protocol of ['h1', 'h2'] as const) {
+    test(`${protocol}: a streamed body that is ${title} for its content-length`, async (t) => {
+      const listener = await open(t)
+      const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
+      t.teardown(() => client.close())
+      const reply = client.fetch()
+      reply.catch(() => {})
+      const request = await pull(listener)
+      await rejected(t, request.stream.send(request.key, { headers: { 'content-length': 5 }, body: body() }), 'ERR_BODY_LENGTH_MISMATCH')
+      await t.throwsAsync(reply, undefined, 'the client does not take it for whole')
+    })
+  }
+}
+
+test('a file that is not there is the error of node:fs, and the key is still good', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const request = await pull(listener)
+  await t.throwsAsync(request.stream.send(request.key, { body: { file: '/nonexistent/file' } }), { code: 'ENOENT' })
+  await request.stream.send(request.key, { status: 404, body: 'not there' })
+  t.is((await client.response()).status, 404)
+})
+
+test('a file that ends before its content-length', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const file = join(directory, 'file')
+  writeFileSync(file, 'ten bytes!')
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const request = await pull(listener)
+  await rejected(t, request.stream.send(request.key, { headers: { 'content-length': 20 }, body: { file } }), 'ERR_BODY_LENGTH_MISMATCH')
+  t.notRegex(client.pending, /ten bytes!.*ten bytes!/s)
+})
+
+test('after close everything says so', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write('POST /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\ncontent-length: 10\r\n\r\nabc')
+  const request = await pull(listener)
+  const { stream, key } = request
+  await listener.close()
+  await rejected(t, stream.send(key, {}), 'ERR_CLOSED')
+  await rejected(t, stream.inform(key, 103), 'ERR_CLOSED')
+  await rejected(t, stream.upgrade(key), 'ERR_CLOSED', 'ERR_NOT_UPGRADABLE')
+  t.throws(() => stream.start(key, {}), { code: 'ERR_CLOSED' })
+  await rejected(t, must(request.body).bytes(), 'ERR_CLOSED')
+  t.is(await stream.nextRequest(), null)
+  t.is(await stream.connection.nextStream(), null)
+  t.is(await listener.nextConnection(), null)
+  t.true(request.signal.aborted)
+  t.notThrows(() => (stream.reset(), stream.connection.close()))
+  await stream.drain()
+  await stream.connection.drain()
+  await listener.drain()
+  await listener.close()
+  t.like(await stream.connection.closed, { code: 'closed', side: 'local' })
+  t.is(typeof listener.stats().bytesRead, 'number')
+  t.is(listener.ref(), listener)
+})
+
+test('prepareHead checks', (t) => {
+  for (const headers of [{ 'x-a': 'b\r\nc' }, { 'x a': 'b' }, { 'x-a': '€' }] as Array<Record<string, string>>) {
+    const error = t.throws(() => prepareHead(headers), { instanceOf: PullError })
+    t.is((error as PullError).code, 'ERR_INVALID_HEADER')
+  }
+})
+
+test('an abandoned rejection of the peer does not end the process, a mistake of the caller stays loud', async (t) => {
+  const unhandled: unknown[] = []
+  const previous = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection')
+  process.on('unhandledRejection', (error) => unhandled.push(error))
+  t.teardown(() => {
+    process.removeAllListeners('unhandledRejection')
+    for (const handler of previous) process.on('unhandledRejection', handler)
+  })
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const request = await pull(listener)
+  client.reset()
+  await request.stream.connection.closed
+  void request.stream.send(request.key, {}) // ERR_PEER_RESET
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(unhandled, [])
+  void request.stream.send(1 as RequestKey, { status: 42 })
+  await new Promise((resolve) => setImmediate(resolve))
+  t.is(unhandled.length, 1)
+  t.true(local.includes((unhandled[0] as PullError).code))
+})

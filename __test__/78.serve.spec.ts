@@ -1,0 +1,155 @@
+// serve: the loop that most programs want.
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import { serve } from '../index.js'
+import type { IncomingRequest, ServeOptions } from '../index.js'
+import { h1Client, h2Client } from './_client.js'
+import { program, portPrinted } from './_process.js'
+import { RawClient } from './_raw.js'
+import { portOf, rejected, soon } from './_server.js'
+
+type Handler = Parameters<typeof serve>[1]
+
+async function scene(t: ExecutionContext, handler: Handler, options: ServeOptions = {}) {
+  const server = await serve({ port: 0, ioThreads: 1, signals: false, ...options }, handler)
+  t.teardown(() => server.close())
+  return { server, port: portOf(server.listener) }
+}
+
+test("the handler's value is the answer", async (t) => {
+  const { port } = await scene(t, (request) => (request.path === '/web' ? new Response('web') : { status: 201, body: request.path }))
+  for (const client of [h1Client(port), h2Client(port)]) {
+    t.teardown(() => client.close())
+    t.like(await client.fetch({ path: '/a' }), { status: 201, text: '/a' })
+    t.like(await client.fetch({ path: '/web' }), { status: 200, text: 'web' })
+  }
+})
+
+test('a throw is a 500 and a call of onError', async (t) => {
+  const errors: Array<[unknown, IncomingRequest | null]> = []
+  const handler: Handler = (request) => {
+    if (request.path === '/throw') throw new Error('a fault')
+    if (request.path === '/reject') return Promise.reject(new Error('a fault'))
+    if (request.path === '/wrong') return { status: 42 }
+    return { body: 'fine' }
+  }
+  const { port } = await scene(t, handler, { onError: (error, request) => errors.push([error, request]) })
+  const client = h1Client(port)
+  t.teardown(() => client.close())
+  for (const path of ['/throw', '/reject', '/wrong']) {
+    const reply = await client.fetch({ path })
+    t.is(reply.status, 500)
+    t.false(reply.text.includes('a fault'), 'the client is not told why')
+    t.is(errors.at(-1)![1]!.path, path)
+  }
+  t.is(errors.length, 3)
+  t.is((await client.fetch({ path: '/fine' })).text, 'fine')
+})
+
+test('a client that goes is no error', async (t) => {
+  const errors: unknown[] = []
+  let started = () => {}
+  const running = new Promise<void>((resolve) => (started = resolve))
+  const handler: Handler = async (request) => {
+    started()
+    await new Promise((resolve) => request.signal.addEventListener('abort', resolve))
+    return { body: 'nobody hears it' }
+  }
+  const { server, port } = await scene(t, handler, { onError: (error) => errors.push(error) })
+  const client = await RawClient.connect(port)
+  await client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  await running
+  client.reset()
+  await soon(() => server.listener.stats().responsesFailed === 1)
+  await server.close()
+  await server.finished
+  for (const error of errors) t.is((error as { side?: string }).side, 'peer')
+})
+
+test('concurrency: no more are pulled', async (t) => {
+  let running = 0
+  let most = 0
+  const gates: Array<() => void> = []
+  const handler: Handler = async () => {
+    most = Math.max(most, ++running)
+    await new Promise<void>((resolve) => gates.push(resolve))
+    running--
+    return {}
+  }
+  const { port } = await scene(t, handler, { concurrency: 3 })
+  const client = h1Client(port)
+  t.teardown(() => client.close())
+  let done = 0
+  const replies = Promise.all(Array.from({ length: 10 }, () => client.fetch().then(() => done++)))
+  while (done < 10) {
+    await soon(() => gates.length > 0 || done === 10)
+    gates.shift()?.()
+  }
+  await replies
+  t.is(most, 3)
+})
+
+test('drain finishes what runs, and says so in finished', async (t) => {
+  const gates: Array<() => void> = []
+  const handler: Handler = async () => {
+    await new Promise<void>((resolve) => gates.push(resolve))
+    return { body: 'finished' }
+  }
+  const { server, port } = await scene(t, handler)
+  const client = h1Client(port)
+  t.teardown(() => client.close())
+  const reply = client.fetch()
+  await soon(() => gates.length === 1)
+  const drained = server.drain()
+  gates[0]!()
+  t.is((await reply).text, 'finished')
+  t.like(await drained, { completed: 1, aborted: 0 })
+  t.like(await server.finished, { completed: 1, aborted: 0 })
+})
+
+test('close ends at once', async (t) => {
+  const { server, port } = await scene(t, (request) => new Promise((resolve) => request.signal.addEventListener('abort', () => resolve({}))), { onError: () => {} })
+  const client = await RawClient.connect(port)
+  await client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  await soon(() => server.listener.stats().requestsInFlight === 1)
+  await server.close()
+  await client.ended
+  t.is((await server.finished).completed, 0)
+})
+
+test('a misspelt option is named', async (t) => {
+  const error = await rejected(t, serve({ port: 0, concurency: 1 } as ServeOptions, () => ({})), 'ERR_INVALID_OPTION')
+  t.true(error.message.includes('concurency'))
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} drains, and the process ends by itself with 0`, async (t) => {
+    const child = program(t, '__test__/_serve-program.ts')
+    const port = await portPrinted(child)
+    const client = await RawClient.connect(port)
+    await client.write('GET /slow HTTP/1.1\r\nhost: a\r\n\r\n')
+    await child.printed(/handling/)
+    child.child.kill(signal)
+    await child.printed(/draining/)
+    const response = await client.response()
+    t.is(response.body.toString(), 'answered while draining')
+    t.is(response.get('connection'), 'close')
+    const { code, stdout } = await child.ended
+    t.is(code, 0)
+    t.regex(stdout, /completed 1, aborted 0/)
+  })
+}
+
+test('the second signal closes', async (t) => {
+  const child = program(t, '__test__/_serve-program.ts')
+  const port = await portPrinted(child)
+  const client = await RawClient.connect(port)
+  await client.write('GET /never HTTP/1.1\r\nhost: a\r\n\r\n')
+  await child.printed(/handling/)
+  child.child.kill('SIGTERM')
+  await child.printed(/draining/)
+  child.child.kill('SIGTERM')
+  await client.ended
+  t.is(client.pending, '')
+  t.is((await child.ended).code, 0)
+})

@@ -1,0 +1,190 @@
+//! Commands are applied: each calls one method of one engine, or changes the thread.
+//!
+//! Hot: once per command. The connections concerned are turned later in the round, each once.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use http::{HeaderMap, StatusCode};
+use hyperpull::{
+    ResponseHead,
+    engine::ResetReason,
+    error::{Code, Error},
+};
+
+use crate::{
+    connection::Connection,
+    io_thread::IoThread,
+    kinds::{CommandKind, command_flags},
+    submit::{Command, Commands, Submission, read_fields},
+};
+
+/// Prepared heads of one thread at most.
+const PREPARED_MAX: u32 = 1 << 16;
+
+type Prepared = Vec<Option<Result<HeaderMap, Error>>>;
+
+impl IoThread {
+    /// Applies all commands of a submission, in order.
+    pub fn apply(&mut self, submission: Submission) {
+        for command in Commands::of(submission) {
+            match command.kind {
+                CommandKind::PullConnections => self.want_connections(command.aux),
+                CommandKind::DrainAll => self.end_all(|connection| connection.engine.drain()),
+                CommandKind::CloseAll => self.end_all(|connection| connection.engine.close()),
+                CommandKind::Prepare => self.prepare(&command),
+                CommandKind::Release => self.table.release(command.key.connection),
+                _ => self.apply_to_connection(command),
+            }
+        }
+    }
+
+    fn apply_to_connection(&mut self, command: Command) {
+        let (key, kind) = (command.key, command.kind);
+        let number = key.connection;
+        // A connection that is over has said so already, in events that JavaScript has yet to take.
+        let Some(connection) = self.table.get(number) else { return };
+        let (prepared, now) = (&self.prepared, self.now);
+        match catch_unwind(AssertUnwindSafe(|| run(connection, prepared, command, now))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.outbox.rejected(key, kind, &error),
+            Err(panic) => {
+                if let Some(connection) = self.table.take(number) {
+                    self.fault(number, connection, &*panic);
+                }
+            }
+        }
+        self.touch(number);
+    }
+
+    fn end_all(&mut self, end: impl Fn(&mut Connection)) {
+        self.stop_accepting();
+        let mut numbers = Vec::new();
+        for (number, connection) in self.table.live() {
+            // A fault shows again in the turn, and is dealt with there.
+            let _ = catch_unwind(AssertUnwindSafe(|| end(connection)));
+            numbers.push(number);
+        }
+        for number in numbers {
+            self.touch(number);
+        }
+    }
+
+    fn prepare(&mut self, command: &Command) {
+        if command.aux >= PREPARED_MAX {
+            return;
+        }
+        let index = command.aux as usize;
+        if self.prepared.len() <= index {
+            self.prepared.resize_with(index + 1, || None);
+        }
+        let mut fields = HeaderMap::new();
+        let prepared = read_fields(&command.head, &mut fields).map(|()| fields);
+        if let Some(slot) = self.prepared.get_mut(index) {
+            // A head that is not valid is told to each who sends it.
+            *slot = Some(prepared);
+        }
+    }
+}
+
+/// Applies a command to its connection.
+fn run(connection: &mut Connection, prepared: &Prepared, command: Command, now: Instant) -> Result<(), Error> {
+    let key = command.key;
+    match command.kind {
+        CommandKind::Send => {
+            let head = head(connection, prepared, &command)?;
+            connection.engine.send(key, head, command.body, None)
+        }
+        CommandKind::Start => {
+            let head = head(connection, prepared, &command)?;
+            connection.engine.start(key, head)
+        }
+        CommandKind::Write => connection.engine.write(key, command.body),
+        CommandKind::Finish => {
+            let trailers = if command.flags & command_flags::TRAILERS != 0 {
+                Some(fields(connection, prepared, &command)?)
+            } else {
+                None
+            };
+            connection.engine.finish(key, trailers)
+        }
+        CommandKind::Inform => {
+            let head = head(connection, prepared, &command)?;
+            connection.engine.inform(key, head.status, head.headers)
+        }
+        CommandKind::Upgrade => {
+            let head = head(connection, prepared, &command)?;
+            connection.engine.upgrade(key, head)
+        }
+        CommandKind::Reset => {
+            connection.engine.reset(key.stream, reset_reason(command.aux));
+            Ok(())
+        }
+        CommandKind::PullRequests => {
+            connection.grant(command.aux);
+            Ok(())
+        }
+        CommandKind::PullChunk => connection.engine.pull_chunk(key, command.aux as usize, now),
+        CommandKind::Drain => {
+            connection.engine.drain();
+            Ok(())
+        }
+        CommandKind::Close => {
+            connection.engine.close();
+            Ok(())
+        }
+        // Not about a connection, or about one that is over.
+        CommandKind::Release
+        | CommandKind::PullConnections
+        | CommandKind::DrainAll
+        | CommandKind::CloseAll
+        | CommandKind::Prepare => Ok(()),
+    }
+}
+
+fn reset_reason(number: u32) -> ResetReason {
+    match number {
+        1 => ResetReason::Refused,
+        2 => ResetReason::Internal,
+        3 => ResetReason::EnhanceYourCalm,
+        _ => ResetReason::Cancel,
+    }
+}
+
+/// Status and fields of a response.
+fn head(connection: &mut Connection, prepared: &Prepared, command: &Command) -> Result<ResponseHead, Error> {
+    let status = match command.status {
+        // The protocol's own, which the engine knows: it takes 101 for "none was named".
+        0 if command.kind == CommandKind::Upgrade => StatusCode::SWITCHING_PROTOCOLS,
+        status => StatusCode::from_u16(status)
+            .map_err(|_| Error::new(Code::InvalidStatus, format!("{status} is no status")))?,
+    };
+    let headers = fields(connection, prepared, command)?;
+    Ok(ResponseHead { status, headers })
+}
+
+/// The fields of a head: prepared ones first, then those of the command.
+fn fields(connection: &mut Connection, prepared: &Prepared, command: &Command) -> Result<HeaderMap, Error> {
+    let mut fields = connection.engine.spare_headers();
+    let read = fill(&mut fields, prepared, command);
+    if let Err(error) = read {
+        fields.clear();
+        connection.engine.recycle(fields);
+        return Err(error);
+    }
+    Ok(fields)
+}
+
+fn fill(fields: &mut HeaderMap, prepared: &Prepared, command: &Command) -> Result<(), Error> {
+    if command.flags & command_flags::PREPARED != 0 {
+        let Some(Some(prepared)) = prepared.get(command.aux as usize) else {
+            return Err(Error::new(Code::InvalidHeader, "no head was prepared under that number"));
+        };
+        for (name, value) in prepared.as_ref().map_err(Clone::clone)? {
+            fields.try_append(name, value.clone()).map_err(|_| Error::new(Code::InvalidHeader, "too many fields"))?;
+        }
+    }
+    read_fields(&command.head, fields)
+}

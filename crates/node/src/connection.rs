@@ -1,0 +1,144 @@
+//! One connection on its I/O thread.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::AcqRel},
+    },
+    task::{Context, Wake, Waker},
+    time::Instant,
+};
+
+use hyperpull::{engine::Engine, event::Protocol};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::{
+    shared::Shared,
+    socket::{Ends, Socket},
+    stats::Stats,
+};
+
+/// Detecting -> Held (no credit for it) -> Known; Detecting -> Known when there is credit.
+#[derive(Clone, Copy)]
+pub enum Phase {
+    /// No protocol is known yet.
+    Detecting,
+    /// It waits for JavaScript to want a connection.
+    Held(Protocol),
+    /// JavaScript has been told.
+    Known,
+}
+
+/// One connection.
+pub struct Connection {
+    pub engine: Engine<Socket>,
+    pub wake: Arc<WakeUp>,
+    /// Made of `wake` once, so that who keeps it sees that it is the same.
+    pub waker: Waker,
+    pub timer: Timer,
+    pub phase: Phase,
+    pub ends: Ends,
+    /// Requests granted to the engine and not yet come up.
+    pub credits: u32,
+    /// Requests that JavaScript has been told of and that are not over.
+    pub in_flight: u64,
+    counted: (u64, u64),
+}
+
+impl Connection {
+    /// A connection that has just been accepted on I/O thread `thread`.
+    pub fn new(number: u32, thread: usize, engine: Engine<Socket>, ends: Ends, shared: &Arc<Shared>) -> Self {
+        let wake = WakeUp::new(number, thread, shared);
+        Self {
+            engine,
+            waker: Waker::from(wake.clone()),
+            wake,
+            timer: Timer::default(),
+            phase: Phase::Detecting,
+            ends,
+            credits: 0,
+            in_flight: 0,
+            counted: (0, 0),
+        }
+    }
+
+    /// Lets the engine bring up `more` requests. True: it has to be turned for that.
+    pub fn grant(&mut self, more: u32) -> bool {
+        let had_none = self.credits == 0;
+        self.credits = self.credits.saturating_add(more);
+        self.engine.pull_requests(more);
+        had_none && more > 0
+    }
+
+    /// Adds what has been read and written since the last call.
+    pub fn count_bytes(&mut self, stats: &mut Stats) {
+        let now = (self.engine.bytes_read(), self.engine.bytes_written());
+        stats.bytes_read += now.0.saturating_sub(self.counted.0);
+        stats.bytes_written += now.1.saturating_sub(self.counted.1);
+        self.counted = now;
+    }
+}
+
+/// Puts a number on its thread's ready list, once until the thread has looked.
+pub struct WakeUp {
+    number: u32,
+    thread: usize,
+    listed: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl WakeUp {
+    /// For a connection's number or `ACCEPT`.
+    pub fn new(number: u32, thread: usize, shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { number, thread, listed: AtomicBool::new(false), shared: shared.clone() })
+    }
+
+    /// True: it was not on the list, and the caller is to put it there.
+    pub fn enlist(&self) -> bool {
+        !self.listed.swap(true, AcqRel)
+    }
+
+    /// Before the turn: what happens from here on asks for another turn.
+    pub fn delist(&self) {
+        self.listed.swap(false, AcqRel);
+    }
+}
+
+impl Wake for WakeUp {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let (true, Some(inbox)) = (self.enlist(), self.shared.inboxes.get(self.thread)) {
+            inbox.ready(self.number);
+        }
+    }
+}
+
+/// The one timer of a connection. Set only when the deadline comes to lie before it, so that a deadline that moves
+/// on with every request costs nothing.
+#[derive(Default)]
+pub struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set_for: Option<Instant>,
+}
+
+impl Timer {
+    /// Sees to it that the waker is woken at the deadline, or before.
+    pub fn follow(&mut self, deadline: Option<Instant>, now: Instant, waker: &Waker) {
+        self.set_for = self.set_for.filter(|&set_for| set_for > now);
+        let Some(deadline) = deadline else { return };
+        if self.set_for.is_some_and(|set_for| set_for <= deadline) {
+            return;
+        }
+        self.set_for = Some(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+        sleep.as_mut().reset(deadline.into());
+        if sleep.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
+            waker.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The doorbell: calls JavaScript from an I/O thread, once per batch.
+//!
+//! A bare threadsafe function and not napi's wrapper: no allocation per ring, and no assertion in a worker's teardown.
+//! The only `unsafe` code of the crate besides `memory.rs`.
+
+use std::{
+    ffi::c_void,
+    ptr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use napi::{Env, JsValue, Status, bindgen_prelude::Function, sys};
+
+/// A handle on a threadsafe function.
+struct Raw(sys::napi_threadsafe_function);
+
+// SAFETY: Node-API allows calls to and the release of a threadsafe function from any thread.
+unsafe impl Send for Raw {}
+
+/// Calls one JavaScript function, on the JavaScript thread, soon.
+///
+/// None once it has been closed: by `close`, or by the environment's end. The mutex is held over each call, so the
+/// function cannot go away under one.
+pub struct Doorbell(Mutex<Option<Raw>>);
+
+impl Doorbell {
+    /// A doorbell that calls `callback` and keeps the event loop alive. On the JavaScript thread.
+    pub fn new(env: &Env, callback: &Function<'_, (), ()>) -> napi::Result<Arc<Self>> {
+        let name = env.create_string("hyperpull")?;
+        let doorbell = Arc::new(Self(Mutex::new(None)));
+        let for_finalize = Arc::into_raw(doorbell.clone());
+        let mut raw = ptr::null_mut();
+        // SAFETY: env, callback and name are of this environment and alive in this call. `for_finalize` is an Arc's
+        // pointer, given up to `finalize`, which Node-API calls exactly once if the creation succeeds.
+        let status = unsafe {
+            sys::napi_create_threadsafe_function(
+                env.raw(),
+                callback.raw(),
+                ptr::null_mut(),
+                name.raw(),
+                0,
+                1,
+                for_finalize.cast_mut().cast(),
+                Some(finalize),
+                ptr::null_mut(),
+                Some(call),
+                &mut raw,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            // SAFETY: made by `into_raw` above, and nobody else has it, since the creation failed.
+            drop(unsafe { Arc::from_raw(for_finalize) });
+            return Err(napi::Error::new(Status::from(status), "cannot make a threadsafe function"));
+        }
+        *doorbell.lock() = Some(Raw(raw));
+        Ok(doorbell)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Raw>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has JavaScript called. From any thread; never blocks.
+    pub fn ring(&self) {
+        let mut raw = self.lock();
+        let Some(Raw(function)) = *raw else { return };
+        // SAFETY: the function is alive: it is closed only after `raw` has been emptied under this mutex.
+        let status = unsafe {
+            sys::napi_call_threadsafe_function(function, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking)
+        };
+        if status == sys::Status::napi_closing {
+            // With this answer Node-API has taken our hold on it back.
+            *raw = None;
+        }
+    }
+
+    /// Whether the event loop stays alive for it. On the JavaScript thread.
+    pub fn keep_alive(&self, env: &Env, keep: bool) {
+        let Some(Raw(function)) = *self.lock() else { return };
+        // SAFETY: the function is alive, as in `ring`, and this is the JavaScript thread, which has `env`.
+        unsafe {
+            if keep {
+                sys::napi_ref_threadsafe_function(env.raw(), function);
+            } else {
+                sys::napi_unref_threadsafe_function(env.raw(), function);
+            }
+        }
+    }
+
+    /// Nothing is called any more, and the event loop is not kept alive.
+    pub fn close(&self) {
+        let Some(Raw(function)) = self.lock().take() else { return };
+        // SAFETY: the function is alive, as in `ring`, and nobody can reach it from here on.
+        unsafe { sys::napi_release_threadsafe_function(function, sys::ThreadsafeFunctionReleaseMode::abort) };
+    }
+}
+
+/// The function goes away: by `close`, or because its environment does.
+unsafe extern "C" fn finalize(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
+    // SAFETY: `data` is what `new` gave up, and this is the one call.
+    let doorbell = unsafe { Arc::from_raw(data.cast_const().cast::<Doorbell>()) };
+    *doorbell.lock() = None;
+}
+
+/// On the JavaScript thread, with a handle scope open.
+unsafe extern "C" fn call(env: sys::napi_env, callback: sys::napi_value, _: *mut c_void, _: *mut c_void) {
+    if env.is_null() || callback.is_null() {
+        // The environment is ending.
+        return;
+    }
+    let mut this = ptr::null_mut();
+    // SAFETY: env and callback are those of this call. Results are written to locals. In a worker that is being
+    // terminated any of these may fail, which leaves nothing to be done.
+    unsafe {
+        if sys::napi_get_undefined(env, &mut this) != sys::Status::napi_ok {
+            return;
+        }
+        let status = sys::napi_call_function(env, this, callback, 0, ptr::null(), ptr::null_mut());
+        if status == sys::Status::napi_pending_exception {
+            let mut exception = ptr::null_mut();
+            if sys::napi_get_and_clear_last_exception(env, &mut exception) == sys::Status::napi_ok {
+                // As any exception in a callback: 'uncaughtException'.
+                sys::napi_fatal_exception(env, exception);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The Node addon of hyperpull: I/O threads, and the crossing to JavaScript (`docs/crossing.md`).
+//!
+//! It converts and hands over; about HTTP it decides nothing. The way of a request: `acceptor` -> `io_thread` ->
+//! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `take` -> JavaScript -> `thread` (submit) -> `submit` -> `apply` ->
+//! `turn`.
+
+mod acceptor;
+mod apply;
+mod batch;
+mod bind;
+mod connection;
+mod doorbell;
+mod environment;
+mod error;
+mod gate;
+mod io_thread;
+mod kinds;
+mod listener;
+mod mailbox;
+mod memory;
+mod names;
+mod options;
+mod shared;
+mod socket;
+mod stats;
+mod submit;
+mod table;
+mod take;
+mod thread;
+mod turn;
+
+use hyperpull::error::{CloseCode, Code, Refusal, Side};
+use kinds::{CommandKind, EventKind};
+use napi_derive::napi;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The tables of the crossing, as names in the order of their numbers.
+#[napi(object, object_from_js = false)]
+pub struct Layout {
+    /// Event kinds, from 1.
+    pub events: Vec<&'static str>,
+    /// Command kinds, from 1.
+    pub commands: Vec<&'static str>,
+    /// Error codes, from 0.
+    pub codes: Vec<&'static str>,
+    /// The side of each error code.
+    pub sides: Vec<&'static str>,
+    /// Close codes, from 0.
+    pub close_codes: Vec<&'static str>,
+    /// The side of each close code.
+    pub close_sides: Vec<&'static str>,
+    /// Refusals, from 0.
+    pub refusals: Vec<&'static str>,
+    /// Methods, from 1.
+    pub methods: Vec<&'static str>,
+    /// Field names, from 0.
+    pub header_names: Vec<&'static str>,
+}
+
+const fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Peer => "peer",
+        Side::Local => "local",
+        Side::Io => "io",
+    }
+}
+
+fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+    all.iter().copied().map(name).collect()
+}
+
+/// The tables of the crossing, for the test that compares them with the facade's.
+#[napi(catch_unwind)]
+pub fn layout() -> Layout {
+    Layout {
+        events: names(EventKind::ALL, EventKind::as_str),
+        commands: names(CommandKind::ALL, CommandKind::as_str),
+        codes: names(Code::ALL, Code::as_str),
+        sides: names(Code::ALL, |code| side_name(code.side())),
+        close_codes: names(CloseCode::ALL, CloseCode::as_str),
+        close_sides: names(CloseCode::ALL, |code| side_name(code.side())),
+        refusals: names(Refusal::ALL, Refusal::as_str),
+        methods: names::METHODS.to_vec(),
+        header_names: names::HEADER_NAMES.iter().map(|name| name.as_str()).collect(),
+    }
+}

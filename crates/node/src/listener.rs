@@ -1,0 +1,103 @@
+//! A listener: the bound socket and the I/O threads that accept from it.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use hyperpull::error::{Code, Error};
+use napi::{Env, bindgen_prelude::Function};
+use napi_derive::napi;
+
+use crate::{
+    bind::Listening,
+    error::{Thrown, thrown},
+    memory::ThreadMemory,
+    options::NativeListenOptions,
+    shared::Shared,
+    thread::{NativeThread, ThreadHandle},
+};
+
+/// A bound socket and its I/O threads.
+#[napi]
+pub struct NativeListener {
+    address: String,
+    shared: Arc<Shared>,
+    /// Given away to the last thread that starts: a handle kept here would keep the kernel accepting.
+    listening: RefCell<Option<Listening>>,
+    /// By index; None before the start.
+    threads: RefCell<Vec<Option<Rc<ThreadHandle>>>>,
+}
+
+fn invalid(message: &'static str) -> Thrown {
+    thrown(&Error::new(Code::InvalidOption, message))
+}
+
+#[napi]
+impl NativeListener {
+    /// Binds and listens; starts no thread. Throws an Error whose `code` is ERR_ADDRESS_IN_USE, ERR_INVALID_OPTION
+    /// or ERR_IO.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(options: NativeListenOptions) -> Result<Self, Thrown> {
+        let settings = options.settings().map_err(|error| thrown(&error))?;
+        let listening = options.bind().map_err(|error| thrown(&error))?;
+        let address = listening.address().map_err(|error| thrown(&error))?;
+        let threads = RefCell::new((0..settings.io_threads).map(|_| None).collect());
+        Ok(Self { address, shared: Arc::new(Shared::new(settings)), listening: RefCell::new(Some(listening)), threads })
+    }
+
+    /// `tcp\0host\0port` or `unix\0path`.
+    #[napi(getter, catch_unwind)]
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// Starts I/O thread `index` (0 .. ioThreads-1), which accepts at once. `now` is performance.now(), read just
+    /// before the call.
+    #[napi(catch_unwind, ts_args_type = "index: number, memory: ThreadMemory, now: number, doorbell: () => void")]
+    pub fn start(
+        &self,
+        env: &Env,
+        index: u32,
+        memory: ThreadMemory,
+        now: f64,
+        doorbell: Function<'_, (), ()>,
+    ) -> Result<NativeThread, Thrown> {
+        let mut threads = self.threads.borrow_mut();
+        let others_started =
+            threads.iter().enumerate().all(|(other, started)| other == index as usize || started.is_some());
+        let Some(slot @ None) = threads.get_mut(index as usize) else {
+            return Err(invalid("no such I/O thread, or started already"));
+        };
+        let mut listening = self.listening.borrow_mut();
+        let own = match &*listening {
+            None => return Err(invalid("the listener has been stopped")),
+            Some(_) if others_started => listening.take(),
+            Some(listening) => Some(listening.try_clone().map_err(|error| thrown(&error))?),
+        };
+        let Some(own) = own else { return Err(invalid("the listener has been stopped")) };
+        let handle = ThreadHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &doorbell)?;
+        *slot = Some(handle.clone());
+        Ok(handle.into())
+    }
+
+    fn each_thread(&self, run: impl Fn(&ThreadHandle)) {
+        self.threads.borrow().iter().flatten().for_each(|thread| run(thread));
+    }
+
+    /// The doorbells keep the event loop alive: the state after start.
+    #[napi(js_name = "ref", catch_unwind)]
+    pub fn keep_alive(&self, env: &Env) {
+        self.each_thread(|thread| thread.keep_alive(env, true));
+    }
+
+    /// The doorbells do not keep the event loop alive.
+    #[napi(js_name = "unref", catch_unwind)]
+    pub fn let_end(&self, env: &Env) {
+        self.each_thread(|thread| thread.keep_alive(env, false));
+    }
+
+    /// Ends the I/O threads at once and joins them. Idempotent. Also called by the environment's cleanup hook.
+    #[napi(catch_unwind)]
+    pub fn stop(&self) {
+        self.listening.borrow_mut().take();
+        self.each_thread(ThreadHandle::stop);
+    }
+}

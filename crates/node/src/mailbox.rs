@@ -1,0 +1,201 @@
+//! The two mailboxes of one I/O thread. Each is a few vectors behind a mutex, swapped whole.
+//!
+//! Hot: one lock per batch on either side, and one per wake-up of a connection.
+//!
+//! No wake-up is lost, because what says "asleep" lies under the same lock as what is waited for. Who puts something
+//! in sees either a sleeper, and rings, or nobody asleep, and then the receiver has yet to look under this lock.
+
+use std::{
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use crate::{batch::Batch, stats::Stats, submit::Submission};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here can be left half done by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From an I/O thread to JavaScript.
+#[derive(Default)]
+pub struct Outlet(Mutex<Published>);
+
+#[derive(Default)]
+struct Published {
+    batch: Batch,
+    stats: Stats,
+    /// The doorbell has been rung and nothing has been taken since.
+    rung: bool,
+}
+
+impl Outlet {
+    /// Appends the batch, which comes back empty with its memory or other memory. True: ring.
+    pub fn publish(&self, batch: &mut Batch, stats: &Stats) -> bool {
+        let mut published = lock(&self.0);
+        if published.batch.is_empty() {
+            mem::swap(&mut published.batch, batch);
+        } else {
+            published.batch.append(batch);
+        }
+        published.stats.clone_from(stats);
+        !mem::replace(&mut published.rung, true)
+    }
+
+    /// Swaps an empty batch for what has been published, and answers the doorbell.
+    pub fn take(&self, batch: &mut Batch, stats: &mut Stats) {
+        let mut published = lock(&self.0);
+        published.rung = false;
+        mem::swap(&mut published.batch, batch);
+        stats.clone_from(&published.stats);
+    }
+}
+
+/// What an I/O thread has been woken for.
+#[derive(Default)]
+pub struct Work {
+    /// Connections to be turned, by number, and [`ACCEPT`].
+    pub ready: Vec<u32>,
+    /// Commands, oldest first.
+    pub submissions: Vec<Submission>,
+    /// The thread has to end at once.
+    pub stop: bool,
+    /// A place has become free at a gate.
+    pub gates: bool,
+}
+
+impl Work {
+    fn is_some(&self) -> bool {
+        !self.ready.is_empty() || !self.submissions.is_empty() || self.stop || self.gates
+    }
+}
+
+/// In the place of a connection's number: the acceptor.
+pub const ACCEPT: u32 = u32::MAX;
+
+/// To an I/O thread, from JavaScript, from its own connections, and from the other I/O threads of its listener.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<Waiting>,
+    waits_for_gates: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    work: Work,
+    /// The I/O thread, while it is asleep.
+    sleeper: Option<Waker>,
+}
+
+impl Inbox {
+    fn put(&self, put: impl FnOnce(&mut Work)) {
+        let mut waiting = lock(&self.state);
+        put(&mut waiting.work);
+        let sleeper = waiting.sleeper.take();
+        drop(waiting);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// A connection, or [`ACCEPT`], has something to do.
+    pub fn ready(&self, connection: u32) {
+        self.put(|work| work.ready.push(connection));
+    }
+
+    /// Commands from JavaScript.
+    pub fn submit(&self, submission: Submission) {
+        self.put(|work| work.submissions.push(submission));
+    }
+
+    /// The thread ends as soon as it sees this.
+    pub fn stop(&self) {
+        self.put(|work| work.stop = true);
+    }
+
+    /// The thread wants to be told when a gate is no longer full. To be followed by one more try at the gate.
+    pub fn wait_for_gates(&self) {
+        self.waits_for_gates.store(true, SeqCst);
+    }
+
+    /// A gate was full and is no longer.
+    pub fn gate_opened(&self) {
+        if self.waits_for_gates.swap(false, SeqCst) {
+            self.put(|work| work.gates = true);
+        }
+    }
+
+    /// There is something to do.
+    pub fn has_work(&self) -> bool {
+        lock(&self.state).work.is_some()
+    }
+
+    /// Swaps `work`, whose vectors are empty, for what there is to do. Pending registers the waker.
+    pub fn poll_work(&self, work: &mut Work, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = lock(&self.state);
+        if !waiting.work.is_some() {
+            waiting.sleeper = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mem::swap(&mut waiting.work, work);
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicUsize};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::batch::Batch;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn one_ring_until_it_is_answered() {
+        let outlet = Outlet::default();
+        let (mut batch, mut stats) = (Batch::default(), Stats::default());
+        assert!(outlet.publish(&mut batch, &stats));
+        assert!(!outlet.publish(&mut batch, &stats));
+        outlet.take(&mut batch, &mut stats);
+        assert!(outlet.publish(&mut batch, &stats));
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_once_and_finds_everything() {
+        let (inbox, count) = (Inbox::default(), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut work = Work::default();
+        assert!(inbox.poll_work(&mut work, &mut cx).is_pending());
+        inbox.ready(3);
+        inbox.ready(ACCEPT);
+        inbox.stop();
+        assert_eq!(count.0.load(SeqCst), 1);
+        assert!(inbox.poll_work(&mut work, &mut cx).is_ready());
+        assert_eq!((work.ready, work.stop, work.gates), (vec![3, ACCEPT], true, false));
+    }
+
+    #[test]
+    fn gates_are_told_only_to_who_waits() {
+        let (inbox, mut work) = (Inbox::default(), Work::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        inbox.gate_opened();
+        assert!(inbox.poll_work(&mut work, &mut cx).is_pending());
+        inbox.wait_for_gates();
+        inbox.gate_opened();
+        assert!(inbox.poll_work(&mut work, &mut cx).is_ready() && work.gates);
+    }
+}

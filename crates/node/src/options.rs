@@ -1,0 +1,190 @@
+//! What a listener is told. The facade has checked it and filled in the defaults; here it is only made safe.
+
+use std::time::Duration;
+
+use hyperpull::{
+    config::{Config, Limits, Protocols, Timeouts},
+    error::{Code, Error},
+};
+use napi_derive::napi;
+
+use crate::bind::{self, Listening};
+
+/// Everything a listener is told; every field is given.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeListenOptions {
+    /// An address, or a name that resolves to one.
+    pub host: String,
+    /// 0 picks a free one.
+    pub port: u32,
+    /// A Unix-domain socket instead of host and port.
+    pub path: Option<String>,
+    /// Connections that wait to be accepted.
+    pub backlog: u32,
+    /// SO_REUSEPORT.
+    pub reuse_port: bool,
+    /// 1 or more.
+    pub io_threads: u32,
+    /// 0 both, 1 http/1.1, 2 h2.
+    pub protocols: u32,
+    /// RFC 8441.
+    pub extended_connect: bool,
+    /// Connections that come up before they are pulled, per I/O thread.
+    pub read_ahead_connections: u32,
+    /// 0 or 1.
+    pub read_ahead_requests: u32,
+    /// connections, requestsInFlight, requestsPerConnection, headerBytes, headerCount, targetBytes, bodyBytes,
+    /// concurrentStreams, bufferedBytes, pendingWriteBytes.
+    pub limits: Vec<f64>,
+    /// handshake, headers, bodyIdle, keepAliveIdle, writeStall, connectionAge, h2Ping, in ms; 0 is off.
+    pub timeouts: Vec<f64>,
+}
+
+/// I/O threads of one listener at most.
+const IO_THREADS_MAX: u32 = 256;
+
+/// The options, typed.
+pub struct Settings {
+    pub io_threads: usize,
+    pub connections: u64,
+    pub requests_in_flight: u64,
+    pub read_ahead_connections: u64,
+    pub read_ahead_requests: bool,
+    pub config: Config,
+}
+
+fn invalid(what: &'static str) -> Error {
+    Error::new(Code::InvalidOption, what)
+}
+
+impl NativeListenOptions {
+    /// The options, typed.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        if self.limits.iter().chain(&self.timeouts).any(|number| number.is_nan() || *number < 0.0) {
+            return Err(invalid("limits and timeouts must be numbers from 0 on"));
+        }
+        let &[
+            connections,
+            in_flight,
+            per_connection,
+            header_bytes,
+            header_count,
+            target_bytes,
+            body_bytes,
+            streams,
+            buffered,
+            pending,
+        ] = self.limits.as_slice()
+        else {
+            return Err(invalid("limits must be ten numbers"));
+        };
+        let &[handshake, headers, body_idle, keep_alive_idle, write_stall, connection_age, h2_ping] =
+            self.timeouts.as_slice()
+        else {
+            return Err(invalid("timeouts must be seven numbers"));
+        };
+        if self.io_threads == 0 || self.io_threads > IO_THREADS_MAX {
+            return Err(invalid("ioThreads must be from 1 to 256"));
+        }
+        let protocols = match self.protocols {
+            0 => Protocols::Both,
+            1 => Protocols::Http1,
+            2 => Protocols::Http2,
+            _ => return Err(invalid("protocols must be 0, 1 or 2")),
+        };
+        // A cast from f64 saturates: Infinity is the largest number there is, and that is no limit.
+        let limits = Limits {
+            requests_per_connection: per_connection as u64,
+            header_bytes: header_bytes as usize,
+            header_count: header_count as usize,
+            target_bytes: target_bytes as usize,
+            body_bytes: body_bytes as u64,
+            concurrent_streams: streams as u32,
+            buffered_bytes: buffered as u32,
+            pending_write_bytes: pending as usize,
+        };
+        let timeouts = Timeouts {
+            handshake: duration(handshake),
+            headers: duration(headers),
+            body_idle: duration(body_idle),
+            keep_alive_idle: duration(keep_alive_idle),
+            write_stall: duration(write_stall),
+            connection_age: duration(connection_age),
+            h2_ping: duration(h2_ping),
+        };
+        Ok(Settings {
+            io_threads: self.io_threads as usize,
+            connections: connections as u64,
+            requests_in_flight: in_flight as u64,
+            read_ahead_connections: u64::from(self.read_ahead_connections),
+            read_ahead_requests: self.read_ahead_requests != 0,
+            config: Config { protocols, limits, timeouts, extended_connect: self.extended_connect },
+        })
+    }
+
+    /// Binds what the options name.
+    pub fn bind(&self) -> Result<Listening, Error> {
+        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        if let Some(path) = &self.path {
+            return bind::unix(path, backlog);
+        }
+        let port = u16::try_from(self.port).map_err(|_| invalid("port must be from 0 to 65535"))?;
+        bind::tcp(&self.host, port, backlog, self.reuse_port)
+    }
+}
+
+/// Off at 0 and from a century on.
+fn duration(ms: f64) -> Option<Duration> {
+    const CENTURY_MS: f64 = 100.0 * 365.0 * 24.0 * 3600.0 * 1000.0;
+    (ms > 0.0 && ms < CENTURY_MS).then(|| Duration::from_secs_f64(ms / 1000.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> NativeListenOptions {
+        NativeListenOptions {
+            host: "127.0.0.1".into(),
+            port: 0,
+            path: None,
+            backlog: 16,
+            reuse_port: false,
+            io_threads: 1,
+            protocols: 0,
+            extended_connect: true,
+            read_ahead_connections: 64,
+            read_ahead_requests: 1,
+            limits: vec![f64::INFINITY; 10],
+            timeouts: vec![0.0; 7],
+        }
+    }
+
+    #[test]
+    fn infinity_is_no_limit_and_zero_is_no_timeout() {
+        let Ok(settings) = options().settings() else { panic!("refused") };
+        assert_eq!(settings.connections, u64::MAX);
+        assert_eq!(settings.config.limits.pending_write_bytes, usize::MAX);
+        assert!(settings.config.timeouts.headers.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let nonsense: [fn(&mut NativeListenOptions); 6] = [
+            |options| options.limits.truncate(9),
+            |options| options.timeouts = vec![f64::NAN; 7],
+            |options| options.limits = vec![-1.0; 10],
+            |options| options.io_threads = 0,
+            |options| options.io_threads = 100_000,
+            |options| options.protocols = 3,
+        ];
+        for spoil in nonsense {
+            let mut options = options();
+            spoil(&mut options);
+            assert!(options.settings().is_err_and(|error| error.code() == Code::InvalidOption));
+        }
+        let mut options = options();
+        options.port = 65_536;
+        assert!(options.bind().is_err_and(|error| error.code() == Code::InvalidOption));
+    }
+}

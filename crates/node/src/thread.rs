@@ -1,0 +1,180 @@
+//! The JavaScript thread's side of one I/O thread.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle};
+
+use bytes::Bytes;
+use hyperpull::error::{Code, Error};
+use napi::{
+    Env,
+    bindgen_prelude::{Array, Function, Uint8Array, Uint8ArraySlice},
+};
+use napi_derive::napi;
+
+use crate::{
+    batch::Clock,
+    bind::Listening,
+    doorbell::Doorbell,
+    environment,
+    error::{Thrown, thrown, unexpected},
+    io_thread::{self, Start},
+    kinds::COMMAND_WORDS,
+    mailbox::Outlet,
+    memory::{Memory, ThreadMemory},
+    shared::Shared,
+    submit::Submission,
+    take::Staging,
+};
+
+/// One I/O thread, held by JavaScript. Everything in here is used and dropped on the JavaScript thread.
+pub struct ThreadHandle {
+    index: usize,
+    shared: Arc<Shared>,
+    outlet: Arc<Outlet>,
+    doorbell: Arc<Doorbell>,
+    /// None once the thread has ended.
+    running: RefCell<Option<Running>>,
+}
+
+struct Running {
+    memory: Memory,
+    staging: Staging,
+    thread: JoinHandle<()>,
+}
+
+impl ThreadHandle {
+    /// Starts I/O thread `index` of a listener.
+    pub fn start(
+        env: &Env,
+        index: usize,
+        shared: Arc<Shared>,
+        listening: Listening,
+        memory: ThreadMemory,
+        now: f64,
+        doorbell: &Function<'_, (), ()>,
+    ) -> Result<Rc<Self>, Thrown> {
+        let clock = Clock::starting(now);
+        let memory = Memory::new(memory).map_err(|error| thrown(&error))?;
+        let outlet = Arc::new(Outlet::default());
+        let doorbell = Doorbell::new(env, doorbell).map_err(|error| unexpected(&error))?;
+        let start = Start {
+            index,
+            shared: shared.clone(),
+            outlet: outlet.clone(),
+            doorbell: doorbell.clone(),
+            clock,
+            capacity: memory.event_capacity(),
+        };
+        let thread = io_thread::spawn(start, listening).map_err(|error| {
+            doorbell.close();
+            thrown(&error)
+        })?;
+        let running = Running { memory, staging: Staging::default(), thread };
+        let handle = Rc::new(Self { index, shared, outlet, doorbell, running: RefCell::new(Some(running)) });
+        if let Err(error) = environment::register(env, &handle) {
+            handle.stop();
+            return Err(unexpected(&error));
+        }
+        Ok(handle)
+    }
+
+    /// Whether the event loop stays alive for this thread.
+    pub fn keep_alive(&self, env: &Env, keep: bool) {
+        self.doorbell.keep_alive(env, keep);
+    }
+
+    /// Ends the thread at once, waits for that, and lets go of everything of JavaScript's. Idempotent.
+    pub fn stop(&self) {
+        // Taken out first: nothing that follows finds it a second time.
+        let Some(running) = self.running.take() else { return };
+        if let Some(inbox) = self.shared.inboxes.get(self.index) {
+            inbox.stop();
+        }
+        // It ends within one round: nothing in it blocks. Its panics have been dealt with.
+        let _ = running.thread.join();
+        self.doorbell.close();
+        environment::forget_ended();
+    }
+
+    /// The thread has not ended.
+    pub fn is_running(&self) -> bool {
+        self.running.borrow().is_some()
+    }
+
+    fn take(&self) -> u32 {
+        let mut borrow = self.running.borrow_mut();
+        let Some(running) = borrow.as_mut() else { return 0 };
+        let room = running.memory.for_take();
+        let count = running.staging.take(&self.outlet, room.events, room.event_bytes, room.stats);
+        let stopped = running.staging.stopped();
+        drop(borrow);
+        if stopped {
+            // It ends by itself: nothing rings any more, so nothing is to keep the event loop alive.
+            self.stop();
+        }
+        count as u32
+    }
+
+    fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> Result<(), Error> {
+        let borrow = self.running.borrow();
+        let Some(running) = borrow.as_ref() else { return Ok(()) };
+        let (words, all_bytes) = running.memory.for_submit();
+        let words = (records as usize).checked_mul(COMMAND_WORDS).and_then(|count| words.get(..count));
+        let (Some(words), Some(bytes)) = (words, all_bytes.get(..bytes as usize)) else {
+            return Err(Error::new(Code::InvalidOption, "submit: more than the memory holds"));
+        };
+        let submission = Submission { words: words.to_vec(), bytes: Bytes::copy_from_slice(bytes), blobs };
+        if let Some(inbox) = self.shared.inboxes.get(self.index) {
+            inbox.submit(submission);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ThreadHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One I/O thread.
+#[napi]
+pub struct NativeThread(Rc<ThreadHandle>);
+
+impl From<Rc<ThreadHandle>> for NativeThread {
+    fn from(handle: Rc<ThreadHandle>) -> Self {
+        Self(handle)
+    }
+}
+
+#[napi]
+impl NativeThread {
+    /// Moves events into the thread's memory: the number of records, at most the room there is. Call again until 0.
+    #[napi(catch_unwind)]
+    pub fn take(&self) -> u32 {
+        self.0.take()
+    }
+
+    /// The byte chunks that the last take left, in record order; null when there are none.
+    #[napi(catch_unwind, ts_return_type = "Array<Uint8Array> | null")]
+    pub fn blobs<'env>(&self, env: &'env Env) -> napi::Result<Option<Array<'env>>> {
+        let mut borrow = self.0.running.borrow_mut();
+        let Some(running) = borrow.as_mut() else { return Ok(None) };
+        let blobs = running.staging.blobs();
+        if blobs.is_empty() {
+            return Ok(None);
+        }
+        let mut array = env.create_array(blobs.len() as u32)?;
+        for (index, blob) in blobs.iter().enumerate() {
+            let copy = Uint8ArraySlice::copy_from(env, blob)?;
+            array.set(index as u32, copy)?;
+        }
+        Ok(Some(array))
+    }
+
+    /// Hands over `records` commands and `bytes` bytes; `blobs` are copied before it returns.
+    #[napi(catch_unwind, ts_args_type = "records: number, bytes: number, blobs: Array<Uint8Array> | null")]
+    pub fn submit(&self, records: u32, bytes: u32, blobs: Option<Vec<Uint8Array>>) -> Result<(), Thrown> {
+        let blobs = blobs.unwrap_or_default().iter().map(|blob| Bytes::copy_from_slice(blob)).collect();
+        self.0.submit(records, bytes, blobs).map_err(|error| thrown(&error))
+    }
+}

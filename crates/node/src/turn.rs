@@ -1,0 +1,188 @@
+//! One turn of one connection, and what its events become.
+//!
+//! Hot: once per ready connection and round.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Context;
+
+use hyperpull::{
+    Key,
+    engine::ResetReason,
+    error::CloseReason,
+    event::{Event, Protocol, RequestBody, RequestHead},
+};
+
+use crate::{
+    connection::{Connection, Phase},
+    io_thread::{HeldRequest, IoThread},
+};
+
+/// A connection whose events ask for more turns gets so many in one round.
+const TURNS_A_ROUND: usize = 4;
+
+/// What is to be done after an event.
+enum Then {
+    /// Look for the next.
+    Go,
+    /// Turn the engine once more: it was granted something that it had none of.
+    Again,
+    /// Nothing: it was the last.
+    Close(CloseReason),
+}
+
+impl IoThread {
+    /// Turns a connection and takes its events. A panic in there is its end, and nobody else's.
+    pub fn turn(&mut self, number: u32) {
+        let Some(mut connection) = self.table.take(number) else { return };
+        connection.wake.delist();
+        match catch_unwind(AssertUnwindSafe(|| self.drive(number, &mut connection))) {
+            Ok(None) => self.table.put(number, connection),
+            Ok(Some(reason)) => self.close(number, connection, &reason),
+            Err(panic) => self.fault(number, connection, &*panic),
+        }
+    }
+
+    fn drive(&mut self, number: u32, connection: &mut Connection) -> Option<CloseReason> {
+        let mut again = true;
+        for _ in 0..TURNS_A_ROUND {
+            connection.engine.turn(&mut Context::from_waker(&connection.waker), self.now);
+            again = false;
+            while let Some(event) = connection.engine.next_event() {
+                match self.event(number, connection, event) {
+                    Then::Go => {}
+                    Then::Again => again = true,
+                    Then::Close(reason) => return Some(reason),
+                }
+            }
+            if !again {
+                break;
+            }
+        }
+        if again {
+            connection.waker.wake_by_ref();
+        }
+        connection.count_bytes(&mut self.stats);
+        connection.timer.follow(connection.engine.deadline(), self.now, &connection.waker);
+        None
+    }
+
+    fn event(&mut self, number: u32, connection: &mut Connection, event: Event) -> Then {
+        match event {
+            Event::Open(protocol) => return self.opened(number, connection, protocol),
+            Event::Request { key, head, body } => {
+                connection.credits = connection.credits.saturating_sub(1);
+                self.request(connection, key, head, body);
+            }
+            Event::Chunk { key, bytes } => self.outbox.chunk(key, bytes),
+            Event::End { key, trailers } => self.outbox.end(key, trailers.as_ref()),
+            Event::BodyFailed { key, error } => self.outbox.body_failed(key, &error),
+            Event::Written { key, bytes } => self.outbox.written(key, bytes),
+            Event::Sent { key, bytes, at } => {
+                self.stats.responses_sent += 1;
+                self.outbox.sent(key, bytes, at);
+                return self.over(connection);
+            }
+            Event::Failed { key, error } => {
+                if self.forget_held(key) {
+                    return self.grant_next(connection);
+                }
+                self.stats.responses_failed += 1;
+                self.outbox.failed(key, &error);
+                return self.over(connection);
+            }
+            Event::Upgraded(key) => self.outbox.upgraded(key),
+            Event::Refused(refusal) => {
+                self.stats.refuse(refusal);
+                self.stats_changed = true;
+            }
+            Event::Closed(reason) => return Then::Close(reason),
+        }
+        Then::Go
+    }
+
+    /// The protocol is known: JavaScript is told, if it wants connections.
+    fn opened(&mut self, number: u32, connection: &mut Connection, protocol: Protocol) -> Then {
+        if self.acceptor.is_none() {
+            // Draining: nobody will want it. The engine refuses what is on its way and closes.
+            connection.phase = Phase::Held(protocol);
+        } else if self.connection_credits == 0 {
+            connection.phase = Phase::Held(protocol);
+            self.held_connections.push_back(number);
+        } else {
+            self.introduce(number, connection, protocol);
+            return Then::Again;
+        }
+        Then::Go
+    }
+
+    fn enter_requests(&self) -> bool {
+        if self.shared.requests.enter() {
+            return true;
+        }
+        // Raise the flag, THEN look again; see `Gate`.
+        if let Some(inbox) = self.shared.inboxes.get(self.index) {
+            inbox.wait_for_gates();
+        }
+        self.shared.requests.enter()
+    }
+
+    fn request(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
+        if !self.held_requests.is_empty() || !self.enter_requests() {
+            self.held_requests.push_back(HeldRequest { key, request: Some((head, body)) });
+        } else {
+            self.deliver(connection, key, head, body);
+        }
+    }
+
+    /// Writes a request down for JavaScript; it has its place at the gate.
+    fn deliver(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
+        if self.outbox.request(key, &head, body) {
+            self.stats.requests_total += 1;
+            self.stats.requests_in_flight += 1;
+            connection.in_flight += 1;
+        } else {
+            // Cannot be: the facade's memory has room for the largest head there may be.
+            connection.engine.reset(key.stream, ResetReason::Internal);
+            connection.waker.wake_by_ref();
+            self.held_requests.push_back(HeldRequest { key, request: None });
+            self.shared.requests_left(1);
+        }
+        connection.engine.recycle(head.headers);
+    }
+
+    /// Delivers what was over the limit, oldest first, as places have become free.
+    pub fn deliver_held_requests(&mut self) {
+        while let Some(next) = self.held_requests.iter().position(|held| held.request.is_some()) {
+            if !self.enter_requests() {
+                return;
+            }
+            let held = self.held_requests.remove(next);
+            let Some(HeldRequest { key, request: Some((head, body)) }) = held else { return };
+            // Held requests go with their connection, so it is there.
+            let Some(mut connection) = self.table.take(key.connection) else { return self.shared.requests_left(1) };
+            self.deliver(&mut connection, key, head, body);
+            self.table.put(key.connection, connection);
+        }
+    }
+
+    /// A request that JavaScript has never heard of is over.
+    fn forget_held(&mut self, key: Key) -> bool {
+        let before = self.held_requests.len();
+        if before > 0 {
+            self.held_requests.retain(|held| held.key != key);
+        }
+        self.held_requests.len() != before
+    }
+
+    /// A request that JavaScript knows is over.
+    fn over(&mut self, connection: &mut Connection) -> Then {
+        connection.in_flight = connection.in_flight.saturating_sub(1);
+        self.stats.requests_in_flight = self.stats.requests_in_flight.saturating_sub(1);
+        self.shared.requests_left(1);
+        self.grant_next(connection)
+    }
+
+    fn grant_next(&self, connection: &mut Connection) -> Then {
+        if self.shared.grant > 0 && connection.grant(1) { Then::Again } else { Then::Go }
+    }
+}

@@ -1,0 +1,28 @@
+// npm start: installs what is missing, builds what is stale, and serves; a line for each reply, with its reply time.
+import { build, install } from './steps.js'
+
+install()
+build({ onlyStale: true })
+
+const { listen } = await import('../index.js')
+const listener = await listen({ port: Number(process.env.PORT ?? 8080) })
+console.log(`listening on http://${listener.address.host}:${listener.address.port}`)
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => listener.drain())
+
+for await (const connection of listener) void onConnection(connection)
+
+async function onConnection(connection) {
+  for await (const stream of connection) void onStream(stream)
+}
+
+async function onStream(stream) {
+  for await (const { key, method, target, httpVersion } of stream) {
+    const started = performance.now()
+    try {
+      await stream.send(key, { headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `Hello, World! You asked for ${target}\n` })
+      console.log(`${method} ${target} HTTP/${httpVersion}: reply time ${(performance.now() - started).toFixed(3)} ms`)
+    } catch (error) {
+      console.log(`${method} ${target} HTTP/${httpVersion}: not sent, ${error.message}`)
+    }
+  }
+}

@@ -1,0 +1,46 @@
+// The only importer of the generated binding. The interfaces below are docs/crossing.md's native surface.
+
+import * as native from '../binding.js'
+
+export interface NativeListenOptions {
+  host: string
+  port: number
+  path: string | null
+  backlog: number
+  reusePort: boolean
+  ioThreads: number
+  protocols: number
+  extendedConnect: boolean
+  readAheadConnections: number
+  readAheadRequests: number
+  limits: number[]
+  timeouts: number[]
+}
+
+export interface ThreadMemory {
+  events: Uint32Array
+  eventBytes: Uint8Array
+  commands: Uint32Array
+  commandBytes: Uint8Array
+  stats: Float64Array
+}
+
+export interface NativeThread {
+  take(): number
+  blobs(): Uint8Array[] | null
+  submit(records: number, bytes: number, blobs: Uint8Array[] | null): void
+}
+
+export interface NativeListener {
+  readonly address: string
+  start(index: number, memory: ThreadMemory, now: number, doorbell: () => void): NativeThread
+  ref(): void
+  unref(): void
+  stop(): void
+}
+
+interface Binding {
+  NativeListener: new (options: NativeListenOptions) => NativeListener
+}
+
+export const { NativeListener }: Binding = native

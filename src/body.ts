@@ -1,0 +1,282 @@
+import { Readable } from 'node:stream'
+
+import type * as contract from '../index.js'
+import { PullError, hush, refused, settle } from './errors.js'
+import { RequestHeaders } from './headers.js'
+import type { Stream } from './stream.js'
+
+/** The most bytes of one chunk, and of one when the whole body is asked for. */
+const CHUNK = 64 << 10
+const LARGE_CHUNK = 256 << 10
+
+/**
+ * The receive half of one exchange: one pull, one answer, never two pulls in flight.
+ *
+ *     IDLE ──pull──► PULLING ──chunk──► IDLE
+ *       │               ├──────end────► ENDED
+ *       └──────fail─────┴──────fail───► FAILED
+ */
+export class Receiver {
+  /** A pull is in flight. */
+  pulling: Promise<Uint8Array | null> | null = null
+  ended = false
+  failure: PullError | null = null
+  private resolve!: (chunk: Uint8Array | null) => void
+  private reject!: (error: PullError) => void
+
+  constructor(
+    private readonly stream: Stream,
+    readonly sequence: number,
+    /** Told once, at the end: the trailers' text, or null. */
+    private readonly onEnd: (trailers: string | null) => void,
+    private readonly onFail: (error: PullError) => void,
+  ) {
+    stream.receive(this)
+  }
+
+  /** The next chunk, or null at the end. */
+  pull(most: number): Promise<Uint8Array | null> {
+    if (this.ended) return Promise.resolve(null)
+    if (this.failure !== null) return refused(this.failure)
+    this.pulling = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    this.stream.pullChunk(most)
+    return this.pulling
+  }
+
+  chunk(bytes: Uint8Array): void {
+    if (this.pulling === null) return
+    this.pulling = null
+    this.resolve(bytes)
+  }
+
+  end(trailers: string | null): void {
+    if (this.ended || this.failure !== null) return
+    this.ended = true
+    this.onEnd(trailers)
+    if (this.pulling === null) return
+    this.pulling = null
+    this.resolve(null)
+  }
+
+  fail(error: PullError): void {
+    if (this.ended || this.failure !== null) return
+    this.failure = error
+    this.onFail(error)
+    if (this.pulling === null) return
+    hush(this.pulling, error)
+    this.pulling = null
+    this.reject(error)
+  }
+}
+
+/** Who reads a body at the moment; a lone `nextChunk` reads while its pull is in flight. */
+type Reader = 'whole' | 'iterator' | 'discard' | 'toWeb' | 'toNode'
+
+export class RequestBody implements contract.RequestBody {
+  readonly length: number | null
+  private readonly stream: Stream
+  private readonly receiver: Receiver | null
+  /** What came with the head and was not taken yet. */
+  private whole: Uint8Array | null
+  private reader: Reader | null = null
+  private trailerText: string | null = null
+  private lazyTrailers: Promise<RequestHeaders | null> | null = null
+  private settleTrailers: { resolve(trailers: RequestHeaders | null): void; reject(error: PullError): void } | null = null
+
+  constructor(stream: Stream, sequence: number, length: number, whole: Uint8Array | null) {
+    this.stream = stream
+    this.length = length === -1 ? null : length
+    this.whole = whole
+    this.receiver =
+      whole !== null
+        ? null
+        : new Receiver(
+            stream,
+            sequence,
+            (text) => this.ended(text),
+            (error) => this.settleTrailers?.reject(error),
+          )
+  }
+
+  nextChunk(): Promise<Uint8Array | null> {
+    if (this.busy) return Promise.reject(this.inUse())
+    return this.take(CHUNK)
+  }
+
+  bytes(limit = this.limit): Promise<Uint8Array> {
+    return settle(this.readWhole(limit))
+  }
+
+  private async readWhole(limit: number): Promise<Uint8Array> {
+    this.claim('whole')
+    try {
+      if (this.atEnd) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
+      if (this.length !== null && this.length > limit) throw tooLarge(limit)
+      const chunks: Uint8Array[] = []
+      let size = 0
+      for (;;) {
+        const chunk = await this.take(LARGE_CHUNK)
+        if (chunk === null) return chunks.length === 1 ? chunks[0] : concat(chunks, size)
+        size += chunk.byteLength
+        if (size > limit) throw tooLarge(limit)
+        chunks.push(chunk)
+      }
+    } finally {
+      this.reader = null
+    }
+  }
+
+  text(limit = this.limit): Promise<string> {
+    return settle(this.readWhole(limit).then(decode))
+  }
+
+  json<T = unknown>(limit = this.limit): Promise<T> {
+    return settle(this.readWhole(limit).then((bytes) => parse(decode(bytes)) as T))
+  }
+
+  get trailers(): Promise<RequestHeaders | null> {
+    if (this.lazyTrailers === null) {
+      this.lazyTrailers = new Promise((resolve, reject) => {
+        const failure = this.receiver?.failure ?? null
+        if (failure !== null) reject(failure)
+        else if (this.receiver === null || this.receiver.ended) resolve(this.trailerText === null ? null : new RequestHeaders(this.trailerText, 0))
+        else this.settleTrailers = { resolve, reject }
+      })
+      // Whoever reads the chunks is told of a failure there.
+      this.lazyTrailers.catch(() => {})
+    }
+    return this.lazyTrailers
+  }
+
+  discard(limit = this.limit): Promise<void> {
+    return settle(this.drop(limit))
+  }
+
+  private async drop(limit: number): Promise<void> {
+    this.claim('discard')
+    try {
+      for (let size = 0; size <= limit; ) {
+        const chunk = await this.take(LARGE_CHUNK)
+        if (chunk === null) return
+        size += chunk.byteLength
+      }
+    } finally {
+      this.reader = null
+    }
+  }
+
+  toWeb(): ReadableStream<Uint8Array> {
+    this.claim('toWeb')
+    return new ReadableStream(
+      {
+        type: 'bytes',
+        pull: async (controller) => {
+          const chunk = await this.take(CHUNK)
+          if (chunk !== null) return controller.enqueue(chunk)
+          this.reader = null
+          controller.close()
+          // A reader that brought its own buffer is answered with it, empty (Streams standard, ReadableByteStreamController).
+          controller.byobRequest?.respond(0)
+        },
+        cancel: () => {
+          this.reader = null
+        },
+      },
+      { highWaterMark: 0 },
+    )
+  }
+
+  toNode(): Readable {
+    this.claim('toNode')
+    const body = this
+    return new Readable({
+      highWaterMark: CHUNK,
+      read(): void {
+        body.take(CHUNK).then(
+          (chunk) => this.push(chunk),
+          (error) => this.destroy(error),
+        )
+      },
+      destroy(error, done): void {
+        body.reader = null
+        done(error)
+      },
+    })
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, undefined> {
+    this.claim('iterator')
+    try {
+      for (;;) {
+        const chunk = await this.take(CHUNK)
+        if (chunk === null) return
+        yield chunk
+      }
+    } finally {
+      this.reader = null
+    }
+  }
+
+  private get limit(): number {
+    return this.stream.connection.listener.settings.limits.bodyBytes
+  }
+
+  private get busy(): boolean {
+    return this.reader !== null || (this.receiver !== null && this.receiver.pulling !== null)
+  }
+
+  private get atEnd(): boolean {
+    return this.receiver === null ? this.whole === null : this.receiver.ended
+  }
+
+  private claim(reader: Reader): void {
+    if (this.busy) throw this.inUse()
+    this.reader = reader
+  }
+
+  private inUse(): PullError {
+    return new PullError('ERR_BODY_IN_USE', `the body is being read${this.reader === null ? '' : ` (${this.reader})`}`)
+  }
+
+  private take(most: number): Promise<Uint8Array | null> {
+    if (this.receiver !== null) return this.receiver.pull(most)
+    const whole = this.whole
+    this.whole = null
+    return Promise.resolve(whole === null || whole.byteLength === 0 ? null : whole)
+  }
+
+  private ended(trailers: string | null): void {
+    this.trailerText = trailers
+    this.settleTrailers?.resolve(trailers === null ? null : new RequestHeaders(trailers, 0))
+  }
+}
+
+function tooLarge(limit: number): PullError {
+  return new PullError('ERR_BODY_TOO_LARGE', `the request body is larger than ${limit} bytes`)
+}
+
+function decode({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString()
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new PullError('ERR_PROTOCOL', 'the request body is not JSON', { cause })
+  }
+}
+
+function concat(chunks: Uint8Array[], size: number): Uint8Array {
+  const bytes = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return bytes
+}

@@ -1,0 +1,184 @@
+import type * as contract from '../index.js'
+import type { Crossing } from './crossing.js'
+import { armDeadline } from './deadline.js'
+import { PullError, type Side, refused } from './errors.js'
+import { CLOSE_CODES } from './layout.js'
+import type { Listener } from './listener.js'
+import { PullIterator, PullQueue } from './queue.js'
+import { IncomingRequest } from './request.js'
+import type { Writer } from './response.js'
+import { Stream } from './stream.js'
+
+const HTTP_1 = 1
+
+export class Connection implements contract.Connection {
+  readonly id: number
+  readonly protocol: 'http/1.1' | 'h2'
+  readonly tls = null
+  readonly listener: Listener
+  readonly crossing: Crossing
+  /** Names it to the I/O thread; used again once the connection has ended. */
+  readonly number: number
+
+  /** Response bytes written and not yet sent, and the writers that wait until they are fewer. */
+  pendingBytes = 0
+  readonly stalled = new Set<Writer>()
+
+  private readonly addresses: string
+  /** h1: the one stream. h2: null. */
+  private readonly only: Stream | null
+  /** h2: the streams whose exchange is not over. h1: null. */
+  private readonly streams: Map<number, Stream> | null
+  private readonly delivered = new PullQueue<Stream>()
+  private draining = false
+  private reason: contract.CloseReason | null = null
+  /** What `nextStream` still has to reject with, once. */
+  private fault: PullError | null = null
+  private lazyClosed: Promise<contract.CloseReason> | null = null
+  private resolveClosed: ((reason: contract.CloseReason) => void) | null = null
+
+  constructor(listener: Listener, crossing: Crossing, id: number, number: number, protocol: number, addresses: string) {
+    this.listener = listener
+    this.crossing = crossing
+    this.id = id
+    this.number = number
+    this.protocol = protocol === HTTP_1 ? 'http/1.1' : 'h2'
+    this.addresses = addresses
+    this.only = protocol === HTTP_1 ? new Stream(this, 1) : null
+    this.streams = protocol === HTTP_1 ? null : new Map()
+    if (this.only !== null) this.delivered.offer(this.only)
+  }
+
+  get remote(): contract.Address {
+    const parts = this.addresses.split('\0')
+    return parts.length === 2 ? { path: parts[0] } : { host: parts[0], port: Number(parts[1]) }
+  }
+
+  get local(): contract.Address {
+    const parts = this.addresses.split('\0')
+    return parts.length === 2 ? { path: parts[1] } : { host: parts[2], port: Number(parts[3]) }
+  }
+
+  nextStream(): Promise<Stream | null> {
+    const stream = this.delivered.take()
+    if (stream !== undefined) return Promise.resolve(stream)
+    if (this.fault !== null) {
+      const { fault } = this
+      this.fault = null
+      return refused(fault)
+    }
+    if (this.only === null && !this.draining && this.reason === null && this.listener.settings.readAheadRequests === 0) {
+      this.crossing.pullRequests(this.number, 1)
+    }
+    return this.delivered.next()
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Stream> {
+    return new PullIterator(() => this.nextStream())
+  }
+
+  async drain(options: contract.DrainOptions = {}): Promise<void> {
+    const disarm = armDeadline(options, () => this.close())
+    if (!this.draining && this.reason === null) {
+      this.refuse()
+      this.crossing.drain(this.number)
+    }
+    await this.closed
+    disarm()
+  }
+
+  close(): void {
+    if (this.reason === null) this.crossing.close(this.number)
+  }
+
+  get closed(): Promise<contract.CloseReason> {
+    return (this.lazyClosed ??= this.reason !== null ? Promise.resolve(this.reason) : new Promise((resolve) => (this.resolveClosed = resolve)))
+  }
+
+  // ------------------------------------------------------------------------------------ for the layers
+
+  /** `host` as it stands in a URL, for a request that names none. */
+  get localName(): string {
+    const { local } = this
+    if ('path' in local) return 'localhost'
+    return `${local.host.includes(':') ? `[${local.host}]` : local.host}:${local.port}`
+  }
+
+  /** Is there room for more response bytes? */
+  get hasRoom(): boolean {
+    return this.pendingBytes < this.listener.settings.limits.pendingWriteBytes
+  }
+
+  /** Response bytes are off the account: they were sent, or never will be. */
+  written(bytes: number): void {
+    this.pendingBytes -= bytes
+    if (this.stalled.size > 0 && this.hasRoom) for (const writer of [...this.stalled]) writer.resume()
+  }
+
+  /** From now on what was delivered and not pulled is refused: a drain has begun. */
+  refuse(): void {
+    this.draining = true
+    for (const stream of this.delivered.drop()) stream.refuse()
+    this.delivered.end()
+    this.only?.refuse()
+  }
+
+  find(stream: number): Stream | undefined {
+    return this.streams === null ? this.only! : this.streams.get(stream)
+  }
+
+  /** A request has come; on h2 a stream with it. */
+  requested(
+    id: number,
+    sequence: number,
+    packed: number,
+    text: string,
+    targetLength: number,
+    receivedAt: number,
+    contentLength: number,
+    body: Uint8Array | null,
+  ): void {
+    const stream = this.only ?? new Stream(this, id)
+    stream.requested(new IncomingRequest(stream, sequence, packed, text, targetLength, receivedAt, contentLength, body))
+    if (this.streams !== null) {
+      this.streams.set(id, stream)
+      stream.end()
+      if (!this.draining) this.delivered.offer(stream)
+    }
+    if (this.draining) stream.refuse()
+  }
+
+  /** An exchange of `stream` is over; `completed` and `aborted` are 1 if it counts as that. */
+  exchanged(stream: Stream, completed: number, aborted: number): void {
+    if (this.streams !== null) {
+      this.streams.delete(stream.id)
+      if (completed === 0) this.delivered.remove(stream)
+    }
+    if (this.listener.draining) this.listener.exchanged(completed, aborted)
+  }
+
+  private open(): Stream[] {
+    return this.streams === null ? [this.only!] : [...this.streams.values()]
+  }
+
+  /** It has ended. */
+  ended(closeCode: number, message: string): void {
+    const [code, side] = CLOSE_CODES[closeCode]
+    this.reason = { code, side, message }
+    for (const stream of this.open()) stream.gone(LOST_BY[side], message)
+    const fault = faultOf(code, message)
+    if (!this.delivered.end(fault)) this.fault = fault
+    this.resolveClosed?.(this.reason)
+  }
+}
+
+/** What an exchange that was in flight is told, if it was not told before. */
+const LOST_BY: Record<Side, 'ERR_PEER_CLOSED' | 'ERR_CLOSED' | 'ERR_IO'> = { peer: 'ERR_PEER_CLOSED', local: 'ERR_CLOSED', io: 'ERR_IO' }
+
+/** Is it an end that a caller of `nextStream` must hear of? A peer that leaves, or is slow, is nothing out of the ordinary. */
+function faultOf(code: string, message: string): PullError | null {
+  if (code === 'protocol-error') return new PullError('ERR_PROTOCOL', message)
+  if (code === 'io') return new PullError('ERR_IO', message)
+  if (code === 'internal') return new PullError('ERR_CLOSED', message)
+  return null
+}

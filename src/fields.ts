@@ -1,0 +1,209 @@
+// Hot: runs for every response. Checks field sections while it copies them into the command buffer; nothing is
+// allocated for a plain object of known names and short values.
+//
+// A field on the wire (docs/crossing.md): u16 name · u16 value length · name bytes · value bytes, little endian.
+
+import type * as contract from '../index.js'
+import { PullError } from './errors.js'
+import { HEADER_NAMES } from './layout.js'
+import type { RawBuffer } from './raw.js'
+
+type HeadersLike = contract.HeadersLike
+
+/** Where a section stands, which decides what may be in it: bits, or'ed. */
+export const ON_H2 = 1
+export const IN_TRAILERS = 2
+export const IN_INTERIM = 4
+export const IN_UPGRADE = 8
+/** A status without a body and without Content-Length (RFC 9110 section 8.6). */
+export const NO_CONTENT = 16
+
+/** What a field name means to the framing. */
+const PLAIN = 0
+/** Not in trailers (RFC 9110 section 6.5.1). */
+const HEAD_ONLY = 1
+const LENGTH = 2
+const CONNECTION = 3
+/** One hop's affair: not on HTTP/2 (RFC 9113 section 8.2.2). */
+const HOP = 4
+/** The framing is hyperpull's own. */
+const NEVER = 5
+
+const ROLES: Record<string, number> = {
+  'content-length': LENGTH,
+  connection: CONNECTION,
+  'keep-alive': HOP,
+  'proxy-connection': HOP,
+  upgrade: HOP,
+  te: HOP,
+  'transfer-encoding': NEVER,
+  'content-type': HEAD_ONLY,
+  'content-encoding': HEAD_ONLY,
+  'content-range': HEAD_ONLY,
+  host: HEAD_ONLY,
+  trailer: HEAD_ONLY,
+}
+
+const KNOWN = 0x8000
+const SHORT = 64
+const MAX_VALUE = 0xffff
+const MAX_NAME = 0x7fff
+/** Spellings remembered. Names may come from data (a proxy's), so the memory of them is bounded. */
+const MAX_SPELLINGS = 1024
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
+const CONNECTION_VALUE = /^(?:close|keep-alive)$/i
+
+class FieldName {
+  constructor(
+    readonly text: string,
+    /** The first two bytes on the wire: the name's number, or its length. */
+    readonly code: number,
+    readonly role: number,
+  ) {}
+}
+
+const spellings = new Map<string, FieldName>()
+for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new FieldName(text, KNOWN | number, ROLES[text] ?? PLAIN))
+
+/** The content-length that the section encoded last declared, or -1. A second result, which costs no object. */
+export let declaredLength = -1
+
+/** Headers that were checked and encoded once. */
+export class Prepared {
+  constructor(
+    /** Names it to the I/O threads. */
+    readonly number: number,
+    readonly bytes: Uint8Array,
+    readonly declaredLength: number,
+    /** It has fields that HTTP/2 does not. */
+    readonly hop: boolean,
+  ) {}
+}
+
+let preparedCount = 0
+let hopSeen = false
+
+export function prepareHead(headers: HeadersLike): contract.PreparedHead {
+  const room = Buffer.allocUnsafe(1 << 16) as RawBuffer
+  hopSeen = false
+  const end = encodeFields(room, 0, room.length, headers, 0)
+  const prepared = new Prepared(preparedCount++, Uint8Array.prototype.slice.call(room, 0, end), declaredLength, hopSeen)
+  return prepared as unknown as contract.PreparedHead
+}
+
+/** Writes `headers` from `at` and gives the offset behind them. Throws ERR_INVALID_HEADER. */
+export function encodeFields(out: RawBuffer, at: number, end: number, headers: HeadersLike, place: number): number {
+  declaredLength = -1
+  if (typeof headers !== 'object' || headers === null) throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
+  if (Symbol.iterator in headers) {
+    for (const pair of headers as Iterable<readonly [string, string]>) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
+      at = encodeField(out, at, end, pair[0], pair[1], place)
+    }
+    return at
+  }
+  const record = headers as Record<string, string | number | ReadonlyArray<string>>
+  for (const name of Object.keys(record)) {
+    const value = record[name]
+    if (typeof value === 'string') at = encodeField(out, at, end, name, value, place)
+    else if (Array.isArray(value)) for (const item of value) at = encodeField(out, at, end, name, item, place)
+    else at = encodeField(out, at, end, name, value as number, place)
+  }
+  return at
+}
+
+/** Writes the content-length of a body whose length is known. */
+export function encodeLength(out: RawBuffer, at: number, length: number): number {
+  declaredLength = -1
+  return encodeField(out, at, out.length, 'content-length', length, 0)
+}
+
+function encodeField(out: RawBuffer, at: number, end: number, name: string, value: string | number, place: number): number {
+  const field = spellings.get(name) ?? fieldName(name)
+  if (typeof value !== 'string') {
+    if (typeof value !== 'number') throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' must be a string, a number or an array of strings`)
+    value = String(value)
+  }
+  // RFC 9110 section 5.5: white space around a value is not part of it (and on HTTP/2 malformed).
+  if (value.charCodeAt(0) <= 32 || value.charCodeAt(value.length - 1) <= 32) value = value.replace(/^[\t ]+|[\t ]+$/g, '')
+  if (field.role !== PLAIN && !admit(field, value, place)) return at
+
+  const length = value.length
+  const named = field.code >= KNOWN ? 0 : field.text.length
+  if (length > MAX_VALUE) throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' is longer than ${MAX_VALUE} bytes`)
+  if (at + 4 + named + length > end) throw new PullError('ERR_INVALID_HEADER', 'the header section is too large')
+
+  out[at] = field.code
+  out[at + 1] = field.code >> 8
+  out[at + 2] = length
+  out[at + 3] = length >> 8
+  at += 4
+  if (named > 0) {
+    const text = field.text
+    for (let i = 0; i < named; i++) out[at++] = text.charCodeAt(i)
+  }
+  if (length <= SHORT) {
+    for (let i = 0; i < length; i++) {
+      const c = value.charCodeAt(i)
+      if (c < 32 ? c !== 9 : c > 126 && (c === 127 || c > 255)) throw badValue(field)
+      out[at++] = c
+    }
+    return at
+  }
+  if (BAD_VALUE.test(value)) throw badValue(field)
+  out.latin1Write(value, at)
+  return at + length
+}
+
+function badValue(field: FieldName): PullError {
+  return new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
+}
+
+/** A spelling that is not remembered. */
+function fieldName(name: string): FieldName {
+  if (typeof name !== 'string' || !TOKEN.test(name) || name.length > MAX_NAME) {
+    throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(name)} is not a header name (RFC 9110 section 5.1)`)
+  }
+  const text = name.toLowerCase()
+  const field = spellings.get(text) ?? new FieldName(text, text.length, ROLES[text] ?? PLAIN)
+  if (spellings.size < MAX_SPELLINGS) spellings.set(name, field)
+  return field
+}
+
+/** Fields that mean something to the framing: throws if this one may not stand here; false if it is to be left out. */
+function admit(field: FieldName, value: string, place: number): boolean {
+  const name = field.text
+  switch (field.role) {
+    case HEAD_ONLY:
+      if ((place & IN_TRAILERS) !== 0) throw misplaced(name, 'trailers (RFC 9110 section 6.5.1)')
+      return true
+    case LENGTH:
+      return admitLength(value, place)
+    case CONNECTION:
+    case HOP:
+      // Leaving HTTP is hyperpull's to say: it sets both.
+      if ((place & IN_UPGRADE) !== 0 && (name === 'connection' || name === 'upgrade')) return false
+      if ((place & ON_H2) !== 0) throw misplaced(name, 'an HTTP/2 message (RFC 9113 section 8.2.2)')
+      if ((place & (IN_TRAILERS | IN_INTERIM)) !== 0) throw misplaced(name, 'trailers or an interim response')
+      if (field.role === CONNECTION && !CONNECTION_VALUE.test(value)) throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close' or 'keep-alive'`)
+      hopSeen = true
+      return true
+    default:
+      throw new PullError('ERR_INVALID_HEADER', `'${name}' is set by hyperpull`)
+  }
+}
+
+function admitLength(value: string, place: number): boolean {
+  if ((place & (IN_TRAILERS | IN_INTERIM | IN_UPGRADE)) !== 0) throw misplaced('content-length', 'trailers, an interim response or an upgrade (RFC 9110 section 8.6)')
+  const length = /^[0-9]{1,15}$/.test(value) ? Number(value) : NaN
+  if (Number.isNaN(length)) throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(value)} is not a content-length`)
+  if (declaredLength !== -1) throw new PullError('ERR_INVALID_HEADER', 'content-length is given twice')
+  declaredLength = length
+  return (place & NO_CONTENT) === 0
+}
+
+function misplaced(name: string, where: string): PullError {
+  return new PullError('ERR_INVALID_HEADER', `'${name}' may not be sent in ${where}`)
+}

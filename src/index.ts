@@ -1,0 +1,7 @@
+export { Connection } from './connection.js'
+export { PullError } from './errors.js'
+export { prepareHead } from './fields.js'
+export { Listener, listen } from './listener.js'
+export { IncomingRequest } from './request.js'
+export { serve } from './serve.js'
+export { Stream } from './stream.js'

@@ -1,0 +1,197 @@
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+
+import type * as contract from '../index.js'
+import { NativeListener } from './binding.js'
+import { Connection } from './connection.js'
+import { Crossing, type CrossingOwner } from './crossing.js'
+import { armDeadline } from './deadline.js'
+import { PullError, fromNative } from './errors.js'
+import { COUNTERS, REFUSALS } from './layout.js'
+import { type Settings, checkListenOptions } from './options.js'
+import { PullIterator, PullQueue } from './queue.js'
+
+export async function listen(options: contract.ListenOptions): Promise<Listener> {
+  const settings = checkListenOptions(options)
+  const { native, signal } = settings
+  if (signal?.aborted) throw new PullError('ERR_CLOSED', 'the signal is aborted', { cause: signal.reason })
+  if (native.path === null && isIP(native.host) === 0) native.host = await resolve(native.host)
+  const listener = new Listener(settings)
+  if (signal !== null) listener.closeOn(signal)
+  return listener
+}
+
+async function resolve(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address
+  } catch (cause) {
+    throw new PullError('ERR_IO', `the host '${host}' does not resolve`, { cause })
+  }
+}
+
+export class Listener implements contract.Listener, CrossingOwner {
+  readonly address: contract.Address
+  readonly settings: Settings
+
+  private readonly native: NativeListener
+  private readonly crossings: Crossing[] = []
+  private readonly delivered = new PullQueue<Connection>()
+  private connections = 0
+
+  // OPEN ──drain──► DRAINING ──deadline──► CLOSING ──every thread stopped──► over
+  //   └──────────────────┴────────close────► CLOSING
+  private phase: 'open' | 'draining' | 'closing' | 'over' = 'open'
+  private running: number
+  private readonly over: Promise<void>
+  private resolveOver!: () => void
+
+  private drainBegan = 0
+  private completed = 0
+  private aborted = 0
+  private elapsed = 0
+
+  constructor(settings: Settings) {
+    this.settings = settings
+    this.over = new Promise((resolve) => (this.resolveOver = resolve))
+    this.running = settings.native.ioThreads
+    let native: NativeListener | null = null
+    try {
+      this.native = native = new NativeListener(settings.native)
+      const [kind, host, port] = native.address.split('\0')
+      this.address = kind === 'unix' ? { path: host } : { host, port: Number(port) }
+      for (let index = 0; index < settings.native.ioThreads; index++) {
+        this.crossings.push(new Crossing(this, native, index, settings.limits.headerBytes, settings.readAheadConnections))
+      }
+    } catch (error) {
+      native?.stop()
+      throw fromNative(error)
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------- pulls
+
+  nextConnection(): Promise<Connection | null> {
+    const connection = this.delivered.take()
+    if (connection !== undefined) {
+      this.grant(connection)
+      return Promise.resolve(connection)
+    }
+    const next = this.delivered.next()
+    if (this.phase === 'open' && this.settings.readAheadConnections === 0) {
+      // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
+      for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.pullConnections(1)
+    }
+    return next
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Connection> {
+    return new PullIterator(() => this.nextConnection())
+  }
+
+  /** A connection was handed out: one more may be read ahead. */
+  private grant(connection: Connection): void {
+    if (this.phase === 'open' && this.settings.readAheadConnections > 0) connection.crossing.pullConnections(1)
+  }
+
+  // ------------------------------------------------------------------------------------------- the end
+
+  async drain(options: contract.DrainOptions = {}): Promise<contract.DrainReport> {
+    const disarm = armDeadline(options, () => this.closeAll())
+    if (this.phase === 'open') {
+      this.begin('draining')
+      for (const crossing of this.crossings) {
+        for (const connection of crossing.open()) connection.refuse()
+        crossing.drainAll()
+      }
+    }
+    await this.over
+    disarm()
+    return { completed: this.completed, aborted: this.aborted, elapsedMs: this.elapsed }
+  }
+
+  close(): Promise<void> {
+    this.closeAll()
+    return this.over
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Closes when `signal` is aborted. */
+  closeOn(signal: AbortSignal): void {
+    const close = (): void => this.closeAll()
+    signal.addEventListener('abort', close, { once: true })
+    this.over.then(() => signal.removeEventListener('abort', close))
+  }
+
+  private closeAll(): void {
+    if (this.phase === 'closing' || this.phase === 'over') return
+    this.begin('closing')
+    for (const crossing of this.crossings) crossing.closeAll()
+  }
+
+  /** No connection is handed out any more. */
+  private begin(phase: 'draining' | 'closing'): void {
+    if (this.phase === 'open') {
+      this.drainBegan = performance.now()
+      // Somebody waits for the end: the process must live to see it.
+      this.native.ref()
+    }
+    this.phase = phase
+    this.delivered.drop()
+    this.delivered.end()
+  }
+
+  // ----------------------------------------------------------------------------------------- the rest
+
+  updateTls(_tls: contract.TlsOptions): Promise<void> {
+    return Promise.reject(new PullError('ERR_INVALID_OPTION', `'tls' is not supported yet`))
+  }
+
+  stats(): contract.ListenerStats {
+    const sums = Array.from({ length: COUNTERS.length + REFUSALS.length }, (_, i) => this.crossings.reduce((sum, crossing) => sum + crossing.stats[i], 0))
+    const counters = Object.fromEntries(COUNTERS.map((name, i) => [name, sums[i]])) as Record<(typeof COUNTERS)[number], number>
+    return { ...counters, refused: Object.fromEntries(REFUSALS.map((name, i) => [name, sums[COUNTERS.length + i]])) }
+  }
+
+  ref(): this {
+    if (this.phase === 'open') this.native.ref()
+    return this
+  }
+
+  unref(): this {
+    if (this.phase === 'open') this.native.unref()
+    return this
+  }
+
+  // -------------------------------------------------------------------------------- for the other layers
+
+  /** Has a drain or a close begun? */
+  get draining(): boolean {
+    return this.phase !== 'open'
+  }
+
+  /** An exchange is over, after a drain or close began. */
+  exchanged(completed: number, aborted: number): void {
+    this.completed += completed
+    this.aborted += aborted
+  }
+
+  opened(crossing: Crossing, number: number, protocol: number, addresses: string): Connection {
+    const connection = new Connection(this, crossing, ++this.connections, number, protocol, addresses)
+    if (this.draining) connection.refuse()
+    else if (this.delivered.offer(connection)) this.grant(connection)
+    return connection
+  }
+
+  /** An I/O thread has ended. */
+  stopped(): void {
+    if (--this.running > 0) return
+    this.phase = 'over'
+    this.elapsed = performance.now() - this.drainBegan
+    for (const crossing of this.crossings) crossing.stop()
+    this.native.stop()
+    this.resolveOver()
+  }
+}

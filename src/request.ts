@@ -1,0 +1,178 @@
+// Hot: one object a request. Numbers and one string come in, everything else is made on first use.
+
+import type * as contract from '../index.js'
+import { RequestBody } from './body.js'
+import type { PullError } from './errors.js'
+import { RequestHeaders } from './headers.js'
+import { CAN_UPGRADE, HAS_BODY, METHODS, SCHEME_HTTPS } from './layout.js'
+import type { Stream } from './stream.js'
+
+const VERSIONS = ['1.0', '1.1', '2.0'] as const
+
+/** Sequences in one stream that keys tell apart: a key is `serial * KEY_SPAN + sequence % KEY_SPAN`. */
+export const KEY_SPAN = 2 ** 20
+
+const HEAD = METHODS.indexOf('HEAD') + 1
+
+/** Parts of the head text before the fields: target, authority, upgrade, method. */
+const HEAD_PARTS = 4
+
+export class IncomingRequest implements contract.IncomingRequest {
+  readonly stream: Stream
+  readonly receivedAt: number
+
+  /** Counts the requests of the stream. */
+  readonly sequence: number
+  /** method · version·256 · flags·65536 */
+  private readonly packed: number
+  /** `target \0 authority \0 upgrade \0 method \0`, then the fields. */
+  private readonly text: string
+  private readonly targetLength: number
+  private readonly contentLength: number
+  /** The body, if it came whole with the head. */
+  private readonly wholeBody: Uint8Array | null
+  private lazyHeaders: RequestHeaders | null = null
+  private lazyBody: RequestBody | null = null
+  private controller: AbortController | null = null
+  /** Why the exchange ended without its response having been sent. */
+  private failure: PullError | null = null
+
+  constructor(
+    stream: Stream,
+    sequence: number,
+    packed: number,
+    text: string,
+    targetLength: number,
+    receivedAt: number,
+    contentLength: number,
+    wholeBody: Uint8Array | null,
+  ) {
+    this.stream = stream
+    this.receivedAt = receivedAt
+    this.sequence = sequence
+    this.packed = packed
+    this.text = text
+    this.targetLength = targetLength
+    this.contentLength = contentLength
+    this.wholeBody = wholeBody
+  }
+
+  get key(): contract.RequestKey {
+    return (this.stream.serial * KEY_SPAN + (this.sequence % KEY_SPAN)) as contract.RequestKey
+  }
+
+  get method(): string {
+    return METHODS[(this.packed & 0xff) - 1] ?? this.part(3)
+  }
+
+  get target(): string {
+    return this.text.slice(0, this.targetLength)
+  }
+
+  get path(): string {
+    const target = this.originForm
+    const mark = target.indexOf('?')
+    return mark === -1 ? target : target.slice(0, mark)
+  }
+
+  get query(): string {
+    const target = this.originForm
+    const mark = target.indexOf('?')
+    return mark === -1 ? '' : target.slice(mark + 1)
+  }
+
+  get scheme(): 'http' | 'https' {
+    return (this.flags & SCHEME_HTTPS) === 0 ? 'http' : 'https'
+  }
+
+  get authority(): string {
+    return this.part(1) || (this.headers.get('host') ?? '')
+  }
+
+  get httpVersion(): '1.0' | '1.1' | '2.0' {
+    return VERSIONS[(this.packed >>> 8) & 0xff]
+  }
+
+  get headers(): RequestHeaders {
+    return (this.lazyHeaders ??= new RequestHeaders(this.text, HEAD_PARTS))
+  }
+
+  get upgrade(): string | null {
+    return this.upgradable ? this.part(2) : null
+  }
+
+  /** May the stream leave HTTP with this request? */
+  get upgradable(): boolean {
+    return (this.flags & CAN_UPGRADE) !== 0
+  }
+
+  get body(): RequestBody | null {
+    if (this.lazyBody === null && (this.flags & HAS_BODY) !== 0) {
+      this.lazyBody = new RequestBody(this.stream, this.sequence, this.contentLength, this.wholeBody)
+    }
+    return this.lazyBody
+  }
+
+  /** RFC 9218 section 4: a dictionary of structured fields, of which two keys are defined. What does not parse counts as absent. */
+  get priority(): { urgency: number; incremental: boolean } {
+    const field = this.headers.getAll('priority').join(',')
+    const urgency = /(?:^|,)[\t ]*u=([0-7])[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
+    const incremental = /(?:^|,)[\t ]*i(?:=\?([01]))?[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
+    return { urgency: urgency === null ? 3 : Number(urgency[1]), incremental: incremental !== null && incremental[1] !== '0' }
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === null) {
+      this.controller = new AbortController()
+      if (this.failure !== null) this.controller.abort(this.failure)
+    }
+    return this.controller.signal
+  }
+
+    get isHead(): boolean {
+    return (this.packed & 0xff) === HEAD
+  }
+
+  /** The exchange is over, its response was not sent. */
+  fail(error: PullError): void {
+    this.failure = error
+    this.controller?.abort(error)
+  }
+
+  toWeb(): globalThis.Request {
+    const method = this.method
+    const body = method === 'GET' || method === 'HEAD' ? null : (this.body?.toWeb() ?? null)
+    const headers = new Headers()
+    for (const [name, value] of this.headers) headers.append(name, value)
+    return new Request(this.url, { method, headers, body, signal: this.signal, duplex: 'half' })
+  }
+
+  private get url(): string {
+    const target = this.target
+    if (!target.startsWith('/') && target.includes('://')) return target
+    return `${this.scheme}://${this.authority || this.stream.connection.localName}${target.startsWith('/') ? target : `/${target}`}`
+  }
+
+  private get flags(): number {
+    return this.packed >>> 16
+  }
+
+  /** The target without scheme and authority. */
+  private get originForm(): string {
+    const target = this.target
+    if (target.startsWith('/') || target === '*') return target
+    const scheme = target.indexOf('://')
+    if (scheme === -1) return ''
+    const path = target.slice(scheme + 3).search(/[/?]/)
+    if (path === -1) return '/'
+    const rest = target.slice(scheme + 3 + path)
+    return rest.startsWith('?') ? `/${rest}` : rest
+  }
+
+  /** One of the parts before the fields. */
+  private part(index: number): string {
+    let start = this.targetLength + 1
+    for (; index > 1; index--) start = this.text.indexOf('\0', start) + 1
+    return this.text.slice(start, this.text.indexOf('\0', start))
+  }
+}

@@ -1,0 +1,122 @@
+// Built on the public interface alone: what this loop does, any program can.
+
+import type * as contract from '../index.js'
+import { PullError } from './errors.js'
+import { listen } from './listener.js'
+import { invalid } from './options.js'
+
+type Answer = contract.OutgoingResponse | globalThis.Response
+type Handler = (request: contract.IncomingRequest) => Answer | Promise<Answer>
+
+export async function serve(options: contract.ServeOptions, handler: Handler): Promise<contract.Server> {
+  const { concurrency = Infinity, signals = true, onError = printError, ...listenOptions } = options
+  if (typeof handler !== 'function') throw invalid('handler', 'a function', handler)
+  if (typeof onError !== 'function') throw invalid('onError', 'a function', onError)
+  if (typeof signals !== 'boolean') throw invalid('signals', 'true or false', signals)
+  if (!(concurrency >= 1)) throw invalid('concurrency', 'a number from 1 to Infinity', concurrency)
+  const requestsInFlight = Math.min(concurrency, listenOptions.limits?.requestsInFlight ?? Infinity)
+  const listener = await listen({ ...listenOptions, limits: { ...listenOptions.limits, requestsInFlight } })
+  return new Server(listener, handler, onError, signals)
+}
+
+class Server implements contract.Server {
+  readonly finished: Promise<contract.DrainReport>
+
+  constructor(
+    readonly listener: contract.Listener,
+    private readonly handler: Handler,
+    private readonly onError: NonNullable<contract.ServeOptions['onError']>,
+    signals: boolean,
+  ) {
+    const loops = this.accept()
+    // After its end, a drain tells what became of it.
+    this.finished = loops.then(() => listener.drain())
+    if (signals) this.drainOnSignals()
+  }
+
+  drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
+    this.listener.drain(options)
+    return this.finished
+  }
+
+  async close(): Promise<void> {
+    await this.listener.close()
+    await this.finished
+  }
+
+  /** Every connection, until the listener drains; then until the last of them has ended. */
+  private async accept(): Promise<void> {
+    const open = new Set<Promise<void>>()
+    for await (const connection of this.listener) {
+      const served = this.connection(connection).finally(() => open.delete(served))
+      open.add(served)
+    }
+    await Promise.all(open)
+  }
+
+  private async connection(connection: contract.Connection): Promise<void> {
+    const open = new Set<Promise<void>>()
+    try {
+      for await (const stream of connection) {
+        const served = this.stream(stream).finally(() => open.delete(served))
+        open.add(served)
+      }
+    } catch (error) {
+      this.report(error, null)
+    }
+    await Promise.all(open)
+  }
+
+  private async stream(stream: contract.Stream): Promise<void> {
+    for (;;) {
+      const request = await stream.nextRequest()
+      if (request === null) return
+      try {
+        await stream.send(request.key, await this.handler(request))
+      } catch (error) {
+        await this.fail(stream, request, error)
+      }
+    }
+  }
+
+  /** A 500, if nothing else was sent. */
+  private async fail(stream: contract.Stream, request: contract.IncomingRequest, error: unknown): Promise<void> {
+    this.report(error, request)
+    try {
+      await stream.send(request.key, { status: 500, headers: { 'content-type': 'text/plain' }, body: 'Internal Server Error' })
+    } catch (second) {
+      // The key was used up, or the peer has left: whatever went wrong first has been told.
+      if (!(second instanceof PullError)) throw second
+    }
+  }
+
+  private report(error: unknown, request: contract.IncomingRequest | null): void {
+    try {
+      this.onError(error, request)
+    } catch (fault) {
+      // The caller's own: it must be seen, and must not end the loop.
+      process.nextTick(() => {
+        throw fault
+      })
+    }
+  }
+
+  private drainOnSignals(): void {
+    let asked = false
+    const onSignal = (): void => {
+      if (asked) this.listener.close()
+      else this.listener.drain()
+      asked = true
+    }
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal)
+    this.finished.finally(() => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, onSignal)
+    })
+  }
+}
+
+/** What the peer did is not for the log of this side. */
+function printError(error: unknown): void {
+  if (error instanceof PullError && (error.side === 'peer' || error.code === 'ERR_CLOSED')) return
+  console.error(error)
+}

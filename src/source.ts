@@ -1,0 +1,187 @@
+// Bodies that are not there whole: files, blobs, streams and iterables, read as the peer takes them.
+
+import { Blob } from 'node:buffer'
+import { type FileHandle, open as openFile } from 'node:fs/promises'
+
+import type * as contract from '../index.js'
+import { PullError, settle } from './errors.js'
+import type { Writer } from './response.js'
+import type { Stream } from './stream.js'
+
+/** What is read at once from a file. */
+const FILE_CHUNK = 256 << 10
+/** A file or blob up to this is read first and then sent whole. */
+const SMALL = 64 << 10
+
+type Chunk = Uint8Array | string
+type Body = contract.OutgoingResponse['body']
+
+interface Source {
+  /** Bytes to come, or -1 when that is not known. */
+  readonly length: number
+  next(): Promise<IteratorResult<Chunk, unknown>> | IteratorResult<Chunk, unknown>
+  /** Nothing more will be read. Also called after the end. */
+  cancel(): void
+}
+
+/** Answers the current request of `stream`, whose key was checked, from a source. */
+export function sendSource(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
+  return settle(answer(stream, response))
+}
+
+async function answer(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
+  const { sequence } = stream
+  // The key is taken while files are opened: a second answer is ERR_KEY_USED. Until something is queued it can be given back.
+  stream.claim()
+  let source: Source | null = null
+  let writer: Writer
+  try {
+    source = await openSource(response.body)
+    const small = source.length >= 0 && source.length <= SMALL && response.trailers === undefined && !stream.isBodiless(response.status)
+    const whole = small ? await readWhole(source) : null
+    const lost = stream.lost(sequence)
+    if (lost !== null) throw lost
+    if (whole !== null) {
+      source.cancel()
+      stream.unclaim(sequence)
+      return stream.sendWhole(response, whole)
+    }
+    // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
+    writer = stream.begin(response, response.trailers === undefined ? source.length : -1)
+  } catch (error) {
+    source?.cancel()
+    stream.unclaim(sequence)
+    throw error
+  }
+  return new Promise((resolve, reject) => {
+    writer.onFail = (error) => {
+      source.cancel()
+      reject(error)
+    }
+    pump(writer, source, response.trailers).then(resolve, reject)
+  })
+}
+
+async function pump(writer: Writer, source: Source, trailers: contract.OutgoingResponse['trailers']): Promise<contract.Sent> {
+  try {
+    while (!writer.silent) {
+      const { done, value } = await source.next()
+      if (done) break
+      await writer.write(value)
+    }
+    source.cancel()
+    return await writer.finish(typeof trailers === 'function' ? await trailers() : trailers)
+  } catch (error) {
+    // The peer must not take a part for the whole; the caller is told what went wrong first.
+    writer.onFail = null
+    source.cancel()
+    writer.abort(error)
+    throw error
+  }
+}
+
+async function readWhole(source: Source): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for (;;) {
+    const { done, value } = await source.next()
+    if (done) return Buffer.concat(chunks)
+    chunks.push(typeof value === 'string' ? Buffer.from(value) : value.slice())
+  }
+}
+
+async function openSource(body: Body): Promise<Source> {
+  if (body === undefined || body === null) return iterableSource([])
+  if (typeof body === 'string' || body instanceof Uint8Array) return iterableSource([body])
+  if (body instanceof ArrayBuffer) return iterableSource([new Uint8Array(body)])
+  if (body instanceof Blob) return streamSource(body.stream() as ReadableStream<Uint8Array>, body.size)
+  if (typeof body === 'object') {
+    if ('file' in body && typeof body.file === 'string') return fileSource(body)
+    if ('getReader' in body) return streamSource(body, -1)
+    if (Symbol.asyncIterator in body || Symbol.iterator in body) return iterableSource(body)
+  }
+  throw new PullError('ERR_INVALID_OPTION', `a ${typeof body} cannot be a response body`)
+}
+
+function streamSource(body: ReadableStream<Uint8Array>, length: number): Source {
+  if (body.locked) throw new PullError('ERR_BODY_IN_USE', 'the ReadableStream is locked to another reader')
+  const reader = body.getReader()
+  return {
+    length,
+    next: () => reader.read() as Promise<IteratorResult<Uint8Array, unknown>>,
+    cancel: () => void reader.cancel().catch(ignore),
+  }
+}
+
+function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
+  const iterator = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]()
+  let ended = false
+  return {
+    length: -1,
+    async next() {
+      const result = await iterator.next()
+      ended ||= result.done === true
+      return result
+    },
+    cancel() {
+      if (ended) return
+      ended = true
+      // A node:stream is told at once: its iterator's `return` waits for the chunk that is being read.
+      if ('destroy' in body && typeof body.destroy === 'function') body.destroy()
+      Promise.resolve(iterator.return?.()).catch(ignore)
+    },
+  }
+}
+
+async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody): Promise<Source> {
+  for (const [name, value] of Object.entries({ start, end })) {
+    if (!(Number.isInteger(value) || value === Infinity) || value < 0) throw new PullError('ERR_INVALID_OPTION', `'${name}' of a file body must be a whole number of bytes`)
+  }
+  const handle = await openFile(file)
+  try {
+    const stat = await handle.stat()
+    // A pipe or a device has no size that means anything: it is read to its end.
+    const size = stat.isFile() ? stat.size : Infinity
+    const length = Math.max(0, Math.min(end + 1, size) - start)
+    return new FileSource(handle, length, stat.isFile() ? start : null)
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+class FileSource implements Source {
+  readonly length: number
+  private buffer: Buffer | null = null
+  private closed = false
+  /** A read that is under way. */
+  private reading: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    private readonly handle: FileHandle,
+    private left: number,
+    private position: number | null,
+  ) {
+    this.length = left === Infinity ? -1 : left
+  }
+
+  async next(): Promise<IteratorResult<Chunk, unknown>> {
+    if (this.left === 0 || this.closed) return { done: true, value: undefined }
+    // One buffer for the whole file: `write` copies what it is given.
+    this.buffer ??= Buffer.allocUnsafeSlow(Math.min(FILE_CHUNK, this.left))
+    const read = this.handle.read(this.buffer, 0, Math.min(this.buffer.length, this.left), this.position)
+    this.reading = read
+    const { bytesRead } = await read
+    if (bytesRead === 0) return { done: true, value: undefined }
+    this.left -= bytesRead
+    if (this.position !== null) this.position += bytesRead
+    return { done: false, value: this.buffer.subarray(0, bytesRead) }
+  }
+
+  cancel(): void {
+    if (this.closed) return
+    this.closed = true
+    this.reading.catch(ignore).finally(() => this.handle.close().catch(ignore))
+  }
+}
+
+function ignore(): void {}

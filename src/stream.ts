@@ -1,0 +1,433 @@
+// Hot: one send and one nextRequest a request. Budget: two promises, the Sent report, no closure, no crossing of its own.
+
+import type * as contract from '../index.js'
+import type { Receiver } from './body.js'
+import type { Connection } from './connection.js'
+import type { Crossing } from './crossing.js'
+import { type Code, PullError, hush, refused } from './errors.js'
+import { IN_INTERIM, IN_UPGRADE, NO_CONTENT, ON_H2 } from './fields.js'
+import { COMMAND, RESET } from './layout.js'
+import { PullIterator } from './queue.js'
+import { type IncomingRequest, KEY_SPAN } from './request.js'
+import { Writer } from './response.js'
+import { sendSource } from './source.js'
+import { UpgradedStream } from './upgraded.js'
+
+/**
+ * The exchange that a stream is in. HTTP/1.1 comes back to IDLE after each; an HTTP/2 stream has one.
+ *
+ *     IDLE ──request──► OPEN ──send, start, upgrade──► ANSWERING ──sent──► IDLE
+ *                        ▲                               │  │
+ *                        └───────────rejected────────────┘  └──upgraded──► TUNNEL ──sent──► HALF_SHUT ──end──► IDLE
+ *
+ *     any but IDLE ──failed, reset, closed──► LOST ──request──► OPEN
+ */
+const IDLE = 0
+const OPEN = 1
+const ANSWERING = 2
+const TUNNEL = 3
+/** A tunnel whose outgoing half is finished and sent; the peer may go on. */
+const HALF_SHUT = 4
+const LOST = 5
+
+let streams = 0
+
+// The functions of the promise that was made last: an executor that is no closure.
+let resolveLast!: (value: unknown) => void
+let rejectLast!: (error: unknown) => void
+function capture(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  resolveLast = resolve
+  rejectLast = reject
+}
+
+export class Stream implements contract.Stream {
+  readonly id: number
+  readonly connection: Connection
+  /** The upper part of the keys; no two streams of a process have the same. */
+  readonly serial = ++streams
+  /** Of the exchange that `state` tells of. */
+  sequence = -1
+
+  private readonly crossing: Crossing
+  /** The bits that every field section of this stream is checked with. */
+  private readonly place: number
+  private state = IDLE
+  /** The request of the exchange; null when none is in flight, or when it was refused without having been pulled. */
+  private request: IncomingRequest | null = null
+  /** Delivered and not yet pulled. */
+  private unpulled: IncomingRequest | null = null
+  /** The pull that waits; others wait behind it. */
+  private waiting: ((request: IncomingRequest | null) => void) | null = null
+  private waitingMore: ((request: IncomingRequest | null) => void)[] | null = null
+  /** No request will come any more. */
+  private ended = false
+  /** What ended the exchange, in LOST. */
+  private failure: PullError | null = null
+
+  /** The promise that `sent` (or `upgraded`) resolves. */
+  private answer: Promise<unknown> | null = null
+  private resolveAnswer: ((value: unknown) => void) | null = null
+  private rejectAnswer: ((error: unknown) => void) | null = null
+  /** The halves of the exchange that are at work piece by piece. */
+  private receiver: Receiver | null = null
+  private writer: Writer | null = null
+  private whenIdle: (() => void)[] | null = null
+
+  constructor(connection: Connection, id: number) {
+    this.connection = connection
+    this.id = id
+    this.crossing = connection.crossing
+    this.place = connection.protocol === 'h2' ? ON_H2 : 0
+  }
+
+  // --------------------------------------------------------------------------------------------- pulls
+
+  nextRequest(): Promise<IncomingRequest | null> {
+    const request = this.unpulled
+    if (request !== null) {
+      this.unpulled = null
+      return Promise.resolve(request)
+    }
+    if (this.ended) return Promise.resolve(null)
+    if (this.connection.listener.settings.readAheadRequests === 0) this.crossing.pullRequests(this.connection.number, 1)
+    const promise = new Promise(capture)
+    if (this.waiting === null) this.waiting = resolveLast
+    else (this.waitingMore ??= []).push(resolveLast)
+    return promise as Promise<IncomingRequest | null>
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<IncomingRequest> {
+    return new PullIterator(() => this.nextRequest())
+  }
+
+  // ------------------------------------------------------------------------------------------- answers
+
+  send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
+    const misuse = this.misuse(key)
+    if (misuse !== null) return refused(misuse)
+    const { body, trailers } = response as contract.OutgoingResponse
+    if (trailers !== undefined) return sendSource(this, response as contract.OutgoingResponse)
+    if (typeof body === 'string') return this.sendWhole(response, body)
+    if (body === undefined || body === null) return this.sendWhole(response, '')
+    if (body instanceof Uint8Array) return this.sendWhole(response, body)
+    if (body instanceof ArrayBuffer) return this.sendWhole(response, new Uint8Array(body))
+    return sendSource(this, response as contract.OutgoingResponse)
+  }
+
+  /** Sends a body that is there whole; the key was checked. */
+  sendWhole(response: contract.OutgoingResponse | globalThis.Response, body: string | Uint8Array): Promise<contract.Sent> {
+    const status = response.status ?? 200
+    try {
+      checkStatus(status)
+      if ((status === 204 || status === 205) && body.length > 0) throw noContent(status)
+      const place = status === 204 ? this.place | NO_CONTENT : this.place
+      this.crossing.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
+    } catch (error) {
+      return refused(error)
+    }
+    this.state = ANSWERING
+    return this.answered()
+  }
+
+  start(key: contract.RequestKey, head: contract.ResponseHead): Writer {
+    const misuse = this.misuse(key)
+    if (misuse !== null) throw misuse
+    return this.begin(head, -1)
+  }
+
+  /** Begins the answer to the current request, whose body has `length` bytes if that is known (else -1). */
+  begin(head: contract.ResponseHead, length: number): Writer {
+    const status = head.status ?? 200
+    checkStatus(status)
+    const withoutBody = status === 204 || status === 205
+    if (withoutBody && length > 0) throw noContent(status)
+    const place = status === 204 ? this.place | NO_CONTENT : this.place
+    const declared = this.crossing.start(this, status, head.headers, status === 204 ? -1 : length, place)
+    this.state = ANSWERING
+    this.writer = new Writer(this, this.crossing, withoutBody ? 0 : declared, this.isBodiless(status))
+    return this.writer
+  }
+
+  /** Ends the body of `begin`. Throws, with the writer still good, when the trailers may not be sent. */
+  finish(trailers: contract.HeadersLike | undefined, place: number): Promise<contract.Sent> {
+    this.crossing.finish(this, trailers, this.place | place)
+    return this.answered()
+  }
+
+  /** Does the answer go without the body that it describes (RFC 9110 sections 9.3.2 and 15.4.5)? */
+  isBodiless(status: number | undefined): boolean {
+    return status === 304 || this.request!.isHead
+  }
+
+  inform(key: contract.RequestKey, status: number, headers?: contract.HeadersLike): Promise<void> {
+    const misuse = this.misuse(key)
+    if (misuse !== null) return refused(misuse)
+    try {
+      if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) throw new PullError('ERR_INVALID_STATUS', `${status} is not an interim status; 101 is sent by upgrade`)
+      if (this.request!.httpVersion === '1.0') throw new PullError('ERR_INVALID_STATUS', 'HTTP/1.0 has no interim responses (RFC 9110 section 15.2)')
+      this.crossing.inform(this, status, headers, this.place | IN_INTERIM)
+    } catch (error) {
+      return refused(error)
+    }
+    return Promise.resolve()
+  }
+
+  upgrade(key: contract.RequestKey, head: contract.ResponseHead = {}): Promise<UpgradedStream> {
+    const misuse = this.misuse(key)
+    if (misuse !== null) return refused(misuse)
+    const request = this.request!
+    try {
+      if (!request.upgradable) throw new PullError('ERR_NOT_UPGRADABLE', 'the request does not ask to leave HTTP')
+      const switches = this.place !== ON_H2 && request.method !== 'CONNECT'
+      const status = head.status ?? 0
+      if (status !== 0 && (switches ? status !== 101 : !(status >= 200 && status <= 299))) {
+        throw new PullError('ERR_INVALID_STATUS', `${status} does not leave HTTP here: ${switches ? '101' : '2xx'} does`)
+      }
+      this.crossing.upgrade(this, status, head.headers, this.place | IN_UPGRADE)
+    } catch (error) {
+      return refused(error)
+    }
+    this.state = ANSWERING
+    return this.answered()
+  }
+
+  reset(reason: keyof typeof RESET = 'cancel'): void {
+    const number = RESET[reason]
+    if (number === undefined) throw new PullError('ERR_INVALID_OPTION', `${JSON.stringify(reason)} is not a reason to reset: ${Object.keys(RESET).join(', ')} are`)
+    this.abandon(number, new PullError('ERR_CLOSED', 'the exchange was reset by this side'))
+  }
+
+  /** Ends the exchange, if it is not over: the peer is told `reason`, who waits here is told `error`. */
+  abandon(reason: number, error: PullError): void {
+    if (this.state === IDLE || this.state === LOST) return
+    this.crossing.reset(this, reason)
+    this.lose(error)
+  }
+
+  drain(): Promise<void> {
+    if (this.place !== ON_H2) return this.connection.drain({ deadlineMs: Infinity })
+    this.refuse()
+    if (this.state === IDLE || this.state === LOST) return Promise.resolve()
+    return new Promise((resolve) => (this.whenIdle ??= []).push(resolve))
+  }
+
+  /** Why the request that `key` names cannot be answered now. */
+  private misuse(key: contract.RequestKey): PullError | null {
+    if (key === this.serial * KEY_SPAN + (this.sequence % KEY_SPAN)) {
+      if (this.state === OPEN) return null
+      if (this.state === LOST) return this.failure
+    }
+    if (Math.floor(key / KEY_SPAN) !== this.serial) return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
+    return new PullError('ERR_KEY_USED', 'the request that the key names has its answer')
+  }
+
+  /** The promise of the answer that was just queued. */
+  private answered<T>(): Promise<T> {
+    const promise = new Promise(capture)
+    this.answer = promise
+    this.resolveAnswer = resolveLast
+    this.rejectAnswer = rejectLast
+    return promise as Promise<T>
+  }
+
+  // ---------------------------------------------------------------- answers that take their time to begin
+
+  /** Takes the current request's key out of use while a source for its answer is being opened. */
+  claim(): void {
+    this.state = ANSWERING
+  }
+
+  /** After `claim`: what ended the exchange since, if anything. */
+  lost(sequence: number): PullError | null {
+    return this.sequence === sequence && this.state === ANSWERING ? null : (this.failure ?? new PullError('ERR_CLOSED', 'the exchange is over'))
+  }
+
+  /** Gives the key back: nothing was sent. */
+  unclaim(sequence: number): void {
+    if (this.lost(sequence) === null) this.state = OPEN
+  }
+
+  // ------------------------------------------------------------------------------------------ the body
+
+  /** `receiver` takes the body's chunks, or the tunnel's. */
+  receive(receiver: Receiver): void {
+    if (receiver.sequence !== this.sequence || this.state === IDLE) receiver.fail(new PullError('ERR_CLOSED', 'the exchange is over, its body is gone'))
+    else if (this.state === LOST) receiver.fail(this.failure!)
+    else this.receiver = receiver
+  }
+
+  pullChunk(most: number): void {
+    this.crossing.pullChunk(this, most)
+  }
+
+  // -------------------------------------------------------------------------------------------- events
+
+  /** A request that was granted. */
+  requested(request: IncomingRequest): void {
+    this.sequence = request.sequence
+    this.request = request
+    this.state = OPEN
+    this.failure = null
+    const waiting = this.waiting
+    if (waiting === null) {
+      this.unpulled = request
+      return
+    }
+    this.waiting = this.waitingMore?.shift() ?? null
+    waiting(request)
+  }
+
+  sent(sequence: number, at: number, bytes: number): void {
+    if (sequence !== this.sequence || (this.state !== ANSWERING && this.state !== TUNNEL)) return
+    const { request, resolveAnswer } = this
+    if (this.state === TUNNEL && !this.receiver!.ended) {
+      this.state = HALF_SHUT
+      this.writer!.sent()
+    } else {
+      this.complete()
+    }
+    if (resolveAnswer === null) return
+    this.answer = null
+    this.resolveAnswer = null
+    this.rejectAnswer = null
+    resolveAnswer({ bytes, receivedAt: request!.receivedAt, sentAt: at })
+  }
+
+  failed(sequence: number, error: PullError): void {
+    if (sequence === this.sequence && this.state !== IDLE && this.state !== LOST) this.lose(error)
+  }
+
+  /** The command changed nothing: what it began is taken back. */
+  rejected(sequence: number, kind: number, error: PullError): void {
+    if (sequence !== this.sequence || this.state !== ANSWERING) return
+    switch (kind) {
+      case COMMAND['pull-chunk']:
+        return this.receiver?.fail(error)
+      case COMMAND.start:
+        this.state = OPEN
+        this.writer?.fail(error)
+        this.writer = null
+        return this.rejectAnswered(error)
+      case COMMAND.write:
+        return this.writer?.fail(error)
+      case COMMAND.finish:
+        this.writer?.reopen()
+        return this.rejectAnswered(error)
+      case COMMAND.send:
+      case COMMAND.upgrade:
+        this.state = OPEN
+        return this.rejectAnswered(error)
+    }
+  }
+
+  upgraded(sequence: number): void {
+    if (sequence !== this.sequence || this.state !== ANSWERING) return
+    const { request, resolveAnswer } = this
+    this.state = TUNNEL
+    this.end()
+    this.answer = null
+    this.resolveAnswer = null
+    this.rejectAnswer = null
+    this.writer = new Writer(this, this.crossing, -1, false)
+    resolveAnswer!(new UpgradedStream(this, request!, this.writer))
+  }
+
+  chunk(sequence: number, bytes: Uint8Array): void {
+    if (sequence === this.sequence) this.receiver?.chunk(bytes)
+  }
+
+  endBody(sequence: number, trailers: string | null): void {
+    if (sequence !== this.sequence) return
+    this.receiver?.end(trailers)
+    if (this.state === HALF_SHUT) this.complete()
+  }
+
+  bodyFailed(sequence: number, error: PullError): void {
+    if (sequence === this.sequence) this.receiver?.fail(error)
+  }
+
+  written(sequence: number, bytes: number): void {
+    if (sequence === this.sequence) this.writer?.written(bytes)
+  }
+
+  /** There will be no more requests. What was delivered can still be pulled. */
+  end(): void {
+    this.ended = true
+    const { waiting, waitingMore } = this
+    this.waiting = null
+    this.waitingMore = null
+    waiting?.(null)
+    if (waitingMore !== null) for (const resolve of waitingMore) resolve(null)
+  }
+
+  /** The connection has ended. */
+  gone(code: Code, message: string): void {
+    if (this.state !== IDLE && this.state !== LOST) this.lose(new PullError(code, message))
+    this.end()
+  }
+
+  /** Answers a request that nobody pulled, because a drain has begun: 503, or REFUSED_STREAM which h2 peers may try again elsewhere. */
+  refuse(): void {
+    if (this.place === ON_H2) this.end()
+    if (this.unpulled === null) return
+    this.unpulled = null
+    this.request = null
+    if (this.place === ON_H2) return this.abandon(RESET.refused, new PullError('ERR_CLOSED', 'the connection is draining'))
+    this.crossing.send(this, 503, { connection: 'close' }, '', this.place, false)
+    this.state = ANSWERING
+  }
+
+  /** The exchange is over, its response was sent. */
+  private complete(): void {
+    const counts = this.request === null ? 0 : 1
+    this.state = IDLE
+    this.request = null
+    this.connection.exchanged(this, counts, 0)
+    if (this.receiver !== null || this.writer !== null || this.whenIdle !== null) this.close(null)
+  }
+
+  /** The exchange is over, its response was not sent. */
+  private lose(error: PullError): void {
+    const { request } = this
+    this.state = LOST
+    this.failure = error
+    this.request = null
+    this.connection.exchanged(this, 0, request === null || this.unpulled !== null ? 0 : 1)
+    this.unpulled = null
+    this.close(error)
+    this.rejectAnswered(error)
+    request?.fail(error)
+  }
+
+  private rejectAnswered(error: PullError): void {
+    const { answer, rejectAnswer } = this
+    this.answer = null
+    this.resolveAnswer = null
+    this.rejectAnswer = null
+    if (answer === null) return
+    hush(answer, error)
+    rejectAnswer!(error)
+  }
+
+  /** Ends what is at work on the exchange. `error`: null when its response has been sent. */
+  private close(error: PullError | null): void {
+    const { receiver, writer, whenIdle } = this
+    this.receiver = null
+    this.writer = null
+    this.whenIdle = null
+    if (receiver !== null && !receiver.ended) receiver.fail(error ?? new PullError('ERR_CLOSED', 'the response was sent before the body was read to its end'))
+    if (error === null) writer?.sent()
+    else writer?.fail(error)
+    if (whenIdle !== null) for (const resolve of whenIdle) resolve()
+  }
+}
+
+function checkStatus(status: number): void {
+  if (!(status >= 200 && status <= 599) || !Number.isInteger(status)) {
+    throw new PullError('ERR_INVALID_STATUS', `${status} is not a final status (200 to 599): 1xx is sent by inform, 101 by upgrade`)
+  }
+}
+
+function noContent(status: number): PullError {
+  return new PullError('ERR_BODY_LENGTH_MISMATCH', `a ${status} has no body (RFC 9110 section 15.3)`)
+}

@@ -1,0 +1,128 @@
+import { isIP } from 'node:net'
+import { Duplex } from 'node:stream'
+
+import type * as contract from '../index.js'
+import { Receiver } from './body.js'
+import { PullError } from './errors.js'
+import { RESET } from './layout.js'
+import type { IncomingRequest } from './request.js'
+import type { Writer } from './response.js'
+import type { Stream } from './stream.js'
+
+const CHUNK = 64 << 10
+
+/** The tunnel of a stream that has left HTTP. Bytes are pulled as they are read, and `write` waits as a response's does. */
+export class UpgradedStream extends Duplex implements contract.UpgradedStream {
+  readonly protocol: string
+  readonly remote: contract.Address
+  bytesRead = 0
+  bytesWritten = 0
+
+  private readonly receiver: Receiver
+  private idle: NodeJS.Timeout | null = null
+
+  constructor(
+    private readonly stream: Stream,
+    request: IncomingRequest,
+    private readonly writer: Writer,
+  ) {
+    super()
+    this.protocol = request.upgrade!
+    this.remote = stream.connection.remote
+    this.receiver = new Receiver(stream, request.sequence, ignore, ignore)
+    // This side's close is no error of the tunnel's.
+    writer.onFail = (error) => this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
+  }
+
+  override _read(): void {
+    this.receiver.pull(CHUNK).then(
+      (chunk) => {
+        this.bytesRead += chunk?.byteLength ?? 0
+        this.idle?.refresh()
+        this.push(chunk)
+      },
+      // The writer is told too, and destroys.
+      ignore,
+    )
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.put(chunk).then(() => done(), done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    let last = Promise.resolve()
+    for (const { chunk } of chunks) last = this.put(chunk)
+    last.then(() => done(), done)
+  }
+
+  private put(chunk: Buffer): Promise<void> {
+    this.bytesWritten += chunk.byteLength
+    this.idle?.refresh()
+    return this.writer.write(chunk)
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    // It resolves when the other half has ended too: that is not this half's affair.
+    this.writer.finish().catch(ignore)
+    this.writer.flush().then(() => done(), done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.setTimeout(0)
+    if (!this.receiver.ended || !this.writableFinished) this.stream.abandon(RESET.cancel, new PullError('ERR_CLOSED', 'the tunnel was destroyed'))
+    done(error)
+  }
+
+  // ------------------------------------------------------------------------------------ as a net.Socket
+
+  get remoteAddress(): string | undefined {
+    return 'host' in this.remote ? this.remote.host : undefined
+  }
+
+  get remotePort(): number | undefined {
+    return 'port' in this.remote ? this.remote.port : undefined
+  }
+
+  get remoteFamily(): 'IPv4' | 'IPv6' | undefined {
+    return this.remoteAddress === undefined ? undefined : isIP(this.remoteAddress) === 6 ? 'IPv6' : 'IPv4'
+  }
+
+  get localAddress(): string | undefined {
+    const { local } = this.stream.connection
+    return 'host' in local ? local.host : undefined
+  }
+
+  get localPort(): number | undefined {
+    const { local } = this.stream.connection
+    return 'port' in local ? local.port : undefined
+  }
+
+  setTimeout(milliseconds: number, listener?: () => void): this {
+    if (this.idle !== null) clearTimeout(this.idle)
+    this.idle = milliseconds > 0 ? setTimeout(() => this.emit('timeout'), milliseconds).unref() : null
+    if (listener !== undefined) {
+      if (milliseconds > 0) this.once('timeout', listener)
+      else this.off('timeout', listener)
+    }
+    return this
+  }
+
+  setNoDelay(): this {
+    return this
+  }
+
+  setKeepAlive(): this {
+    return this
+  }
+
+  ref(): this {
+    return this
+  }
+
+  unref(): this {
+    return this
+  }
+}
+
+function ignore(): void {}
