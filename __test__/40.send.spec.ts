@@ -219,10 +219,10 @@ async function h2Stalled(t: ExecutionContext, body: NonNullable<OutgoingResponse
   await once(stream, 'response')
   // Other streams of the same connection pass while this one is stuck.
   for (let i = 0; i < 3; i++) {
-    const ping = session.request({})
+    const ended = once(session.request({}).resume(), 'end')
     const next = must(await must(await request.stream.connection.nextStream()).nextRequest())
     await next.stream.send(next.key, {})
-    await once(ping.resume(), 'end')
+    await ended
   }
   return { listener, session, stream, sending, state, before: listener.stats().responsesSent }
 }

@@ -47,13 +47,14 @@ test('node:http sees it as information', async (t) => {
   const listener = await open(t)
   const request = http.get({ port: portOf(listener), host: '127.0.0.1' })
   const information = once(request, 'information')
+  const responded = once(request, 'response')
   const pulled = await pull(listener)
   await pulled.stream.inform(pulled.key, 103, { link: ['<a>', '<b>'] })
   const [info] = (await information) as [http.InformationEvent]
   t.is(info.statusCode, 103)
   t.is(info.headers.link, '<a>, <b>')
   await pulled.stream.send(pulled.key, {})
-  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  const [response] = (await responded) as [http.IncomingMessage]
   response.resume()
 })
 
@@ -63,13 +64,14 @@ test('h2: an inform is a HEADERS frame of its own', async (t) => {
   t.teardown(() => client.close())
   const stream = client.session.request({})
   const headers = once(stream, 'headers')
+  const responded = once(stream, 'response')
   const request = await pull(listener)
   await request.stream.inform(request.key, 103, { link: '<a>' })
   const [fields] = await headers
   t.is(fields[':status'], 103)
   t.is(fields.link, '<a>')
   await request.stream.send(request.key, {})
-  const [head] = await once(stream, 'response')
+  const [head] = await responded
   t.is(head[':status'], 200)
   stream.resume()
 })

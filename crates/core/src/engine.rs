@@ -87,6 +87,8 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     waker: Waker,
     events: VecDeque<Event>,
     opened_at: Instant,
+    /// As it was after the last turn.
+    deadline: Option<Instant>,
     credits: u32,
     draining: bool,
     /// The age limit has set in.
@@ -109,6 +111,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             relay,
             events: VecDeque::new(),
             opened_at: now,
+            deadline: None,
             credits: 0,
             draining: false,
             aged: false,
@@ -122,9 +125,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// latest. Cancel-safe: there is nothing to cancel.
     pub fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
         self.relay.begin(cx.waker());
-        let waker = self.waker.clone();
+        let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
-        while self.step(&mut cx, now) {}
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        while self.step(&mut cx, now, late) {}
+        self.waker = waker;
+        self.deadline = self.next_deadline();
         self.relay.end();
     }
 
@@ -136,6 +142,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// When `turn` has to run although nothing woke its owner. It only moves later while nothing happens: re-arm a
     /// timer lazily, when it fires.
     pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
         let own = match &self.phase {
             Phase::Detecting { .. } | Phase::Handshaking(_) => due(self.opened_at, timeouts.handshake),
@@ -281,30 +291,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     /// Does one phase's work; true when the next phase has work to do at once.
-    fn step(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.cut && !matches!(self.phase, Phase::Closed) {
+    fn step(&mut self, cx: &mut Context<'_>, now: Instant, late: bool) -> bool {
+        if self.cut && !self.is_closed() {
             self.closed(CloseReason::new(CloseCode::Closed, "closed by this side"));
             return false;
         }
-        if !self.aged && due(self.opened_at, self.config.timeouts.connection_age).is_some_and(|due| now >= due) {
+        if late && !self.aged && due(self.opened_at, self.config.timeouts.connection_age).is_some_and(|due| now >= due)
+        {
             self.aged = true;
             self.drain();
         }
+        let wire: &mut dyn Wire = match &mut self.phase {
+            Phase::Http1(wire) => &mut **wire,
+            Phase::Http2(wire) => &mut **wire,
+            Phase::Tunnel(wire) => &mut **wire,
+            _ => return self.step_outside(cx, now),
+        };
+        let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, events: &mut self.events });
+        end.is_some_and(|end| self.wire_ended(end, now))
+    }
+
+    /// Before and after HTTP.
+    fn step_outside(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Detecting { io, early } => self.detect(io, early, cx, now),
             Phase::Handshaking(handshake) => self.handshake(handshake, cx, now),
             Phase::Closing(closing) => self.finish_closing(closing, cx, now),
-            Phase::Closed => false,
-            mut open => {
-                let mut turn = Turn { cx, relay: &self.relay, now, events: &mut self.events };
-                let end = match &mut open {
-                    Phase::Http1(wire) => wire.turn(&mut turn),
-                    Phase::Http2(wire) => wire.turn(&mut turn),
-                    Phase::Tunnel(wire) => wire.turn(&mut turn),
-                    _ => None,
-                };
+            open => {
                 self.phase = open;
-                end.is_some_and(|end| self.wire_ended(end, now))
+                false
             }
         }
     }

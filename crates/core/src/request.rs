@@ -1,6 +1,6 @@
 //! Which request heads are let in (RFC 9110 section 7.2, RFC 9112 section 3, RFC 9113 section 8.3).
 
-use http::{HeaderMap, Method, Uri, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use crate::{config::Limits, error::Refusal, event::Upgrade};
 
@@ -19,41 +19,109 @@ pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
     }
 }
 
+/// What the checks and the engines want to know of a head's fields, found in one pass over them.
+#[derive(Default)]
+pub(crate) struct Survey<'a> {
+    host: Option<&'a HeaderValue>,
+    coding: Option<&'a HeaderValue>,
+    upgrade: Option<&'a HeaderValue>,
+    priority: Option<&'a HeaderValue>,
+    /// Host or Transfer-Encoding is there more than once.
+    repeated: bool,
+    pub(crate) has_length: bool,
+    /// `expect: 100-continue`.
+    pub(crate) expects_continue: bool,
+    /// `te: trailers`.
+    pub(crate) welcomes_trailers: bool,
+}
+
+impl<'a> Survey<'a> {
+    /// Hot: the length of a name rules out most of them.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in headers {
+            let name = name.as_str();
+            match name.len() {
+                2 if name == "te" => {
+                    let coding = value.as_bytes().to_ascii_lowercase();
+                    survey.welcomes_trailers |= coding.windows(8).any(|part| part == b"trailers");
+                }
+                4 if name == "host" => survey.repeated |= survey.host.replace(value).is_some(),
+                6 if name == "expect" => {
+                    survey.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue")
+                }
+                7 if name == "upgrade" => survey.upgrade = survey.upgrade.or(Some(value)),
+                8 if name == "priority" => survey.priority = survey.priority.or(Some(value)),
+                14 if name == "content-length" => survey.has_length = true,
+                17 if name == "transfer-encoding" => survey.repeated |= survey.coding.replace(value).is_some(),
+                _ => {}
+            }
+        }
+        survey
+    }
+
+    /// Transfer-Encoding and Content-Length (RFC 9112 section 6.1).
+    pub(crate) fn has_both_framings(&self) -> bool {
+        self.coding.is_some() && self.has_length
+    }
+
+    /// What an h1 request may turn into, or an h2 CONNECT.
+    pub(crate) fn upgrade(&self, method: &Method) -> Option<Upgrade> {
+        if *method == Method::CONNECT {
+            return Some(Upgrade::Connect);
+        }
+        let token = self.upgrade?.to_str().ok()?;
+        Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
+    }
+
+    /// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7; 3 unless it says otherwise.
+    pub(crate) fn urgency(&self) -> u8 {
+        const DEFAULT: u8 = 3;
+        let Some(value) = self.priority.and_then(|value| value.to_str().ok()) else { return DEFAULT };
+        let urgency = value.split(',').find_map(|member| member.trim().strip_prefix("u="));
+        match urgency.map(str::as_bytes) {
+            Some([digit @ b'0'..=b'7', rest @ ..]) if rest.first().is_none_or(|&next| next == b';') => digit - b'0',
+            _ => DEFAULT,
+        }
+    }
+}
+
 /// Checks what the codec does not: Host, the form of the target, transfer codings, limits.
 pub(crate) fn check(
     method: &Method,
     uri: &Uri,
     version: Version,
-    headers: &HeaderMap,
+    fields: usize,
+    survey: &Survey<'_>,
     extended: bool,
     limits: &Limits,
 ) -> Result<(), Refusal> {
-    if headers.len() > limits.header_count {
+    if fields > limits.header_count {
         return Err(Refusal::HeadTooLarge);
     }
     check_target(method, uri, extended, limits)?;
-    let host = single(headers, header::HOST)?;
-    match (version, host) {
-        (Version::HTTP_2, host) => {
-            let Some(authority) = uri.authority() else {
-                return host.map_or(Err(Refusal::BadRequest), check_host);
-            };
-            check_host(authority.as_str().as_bytes())?;
-            if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_str().as_bytes())) {
-                return Err(Refusal::BadRequest);
-            }
-        }
-        (_, Some(host)) => {
-            check_host(host)?;
-            let same = |authority: &Authority| host.eq_ignore_ascii_case(authority.as_str().as_bytes());
-            if uri.authority().is_some_and(|authority| !same(authority)) {
-                return Err(Refusal::BadRequest);
-            }
-        }
-        (Version::HTTP_11, None) => return Err(Refusal::BadRequest),
-        (_, None) => {}
+    if survey.repeated {
+        return Err(Refusal::BadRequest);
     }
-    check_codings(headers)
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    match survey.host.map(HeaderValue::as_bytes) {
+        Some(host) => {
+            check_host(host)?;
+            if authority.is_some_and(|authority| !host.eq_ignore_ascii_case(authority)) {
+                return Err(Refusal::BadRequest);
+            }
+        }
+        None => match (version, authority) {
+            (Version::HTTP_2, Some(authority)) => check_host(authority)?,
+            (Version::HTTP_2 | Version::HTTP_11, _) => return Err(Refusal::BadRequest),
+            _ => {}
+        },
+    }
+    // One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here.
+    match survey.coding {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Err(Refusal::UnknownCoding),
+        _ => Ok(()),
+    }
 }
 
 fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> Result<(), Refusal> {
@@ -74,14 +142,6 @@ fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> 
     Ok(())
 }
 
-fn single(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&[u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value.map(http::HeaderValue::as_bytes)),
-        _ => Err(Refusal::BadRequest),
-    }
-}
-
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2), without user information, not empty.
 fn check_host(host: &[u8]) -> Result<(), Refusal> {
     let (name, port) = match host {
@@ -94,12 +154,8 @@ fn check_host(host: &[u8]) -> Result<(), Refusal> {
             (name, rest)
         }
         _ => {
-            let end = host.iter().position(|&byte| byte == b':').unwrap_or(host.len());
-            let (name, rest) = host.split_at(end);
-            if name.iter().any(|&byte| !is_reg_name(byte)) {
-                return Err(Refusal::BadRequest);
-            }
-            (name, rest)
+            // A colon is none of the name's characters: what is left begins with it, or is no port.
+            host.split_at(host.iter().position(|&byte| !REG_NAME[usize::from(byte)]).unwrap_or(host.len()))
         }
     };
     let port_is_right = match port {
@@ -111,39 +167,21 @@ fn check_host(host: &[u8]) -> Result<(), Refusal> {
 }
 
 /// unreserved / pct-encoded / sub-delims (RFC 3986 section 3.2.2).
-fn is_reg_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
-}
-
-/// One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here.
-fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if codings.next().is_some() {
-        return Err(Refusal::BadRequest);
+const REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
     }
-    if coding.as_bytes().eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Refusal::UnknownCoding) }
-}
-
-/// What the request may turn into.
-pub(crate) fn upgrade_of(method: &Method, headers: &HeaderMap) -> Option<Upgrade> {
-    if *method == Method::CONNECT {
-        return Some(Upgrade::Connect);
+    let others = b"-._~%!$&'()*+,;=";
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
     }
-    let token = headers.get(header::UPGRADE)?.to_str().ok()?;
-    Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
-}
-
-/// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7; 3 unless it says otherwise.
-pub(crate) fn urgency_of(headers: &HeaderMap) -> u8 {
-    const DEFAULT: u8 = 3;
-    let Some(value) = headers.get("priority").and_then(|value| value.to_str().ok()) else { return DEFAULT };
-    let urgency = value.split(',').find_map(|member| member.trim().strip_prefix("u="));
-    match urgency.map(str::as_bytes) {
-        Some([digit @ b'0'..=b'7', rest @ ..]) if rest.first().is_none_or(|&next| next == b';') => digit - b'0',
-        _ => DEFAULT,
-    }
-}
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -153,13 +191,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(
-                header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Protocol)?,
+                http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Protocol)?,
                 value.parse().map_err(|_| Refusal::Protocol)?,
             );
         }
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Protocol)?;
         let uri = target.parse().map_err(|_| Refusal::Protocol)?;
-        check(&method, &uri, Version::HTTP_11, &headers, false, &Limits { target_bytes: 40, ..Limits::default() })
+        let limits = Limits { target_bytes: 40, ..Limits::default() };
+        check(&method, &uri, Version::HTTP_11, headers.len(), &Survey::of(&headers), false, &limits)
     }
 
     #[test]
@@ -199,10 +238,8 @@ mod tests {
     #[test]
     fn urgencies() {
         let of = |value: &'static str| {
-            urgency_of(&HeaderMap::from_iter([(
-                header::HeaderName::from_static("priority"),
-                http::HeaderValue::from_static(value),
-            )]))
+            let name = http::HeaderName::from_static("priority");
+            Survey::of(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))])).urgency()
         };
         assert_eq!([of("u=0"), of("i, u=5"), of("u=9"), of("u=12"), of("x"), of("u=2;a")], [0, 5, 3, 3, 3, 2]);
     }

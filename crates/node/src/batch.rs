@@ -36,16 +36,24 @@ const D: usize = 11;
 pub struct Clock {
     origin: Instant,
     origin_ms: f64,
+    /// The instant asked for last, which most events of a round have in common.
+    last: (Instant, f64),
 }
 
 impl Clock {
     /// `now_ms` is what `performance.now()` says now.
     pub fn starting(now_ms: f64) -> Self {
-        Self { origin: Instant::now(), origin_ms: now_ms }
+        let origin = Instant::now();
+        Self { origin, origin_ms: now_ms, last: (origin, now_ms) }
     }
 
-    fn ms(&self, at: Instant) -> f64 {
-        self.origin_ms + at.saturating_duration_since(self.origin).as_nanos() as f64 / 1e6
+    fn ms(&mut self, at: Instant) -> f64 {
+        if at != self.last.0 {
+            let since = at.saturating_duration_since(self.origin);
+            let ms = since.as_secs() as f64 * 1e3 + f64::from(since.subsec_nanos()) / 1e6;
+            self.last = (at, self.origin_ms + ms);
+        }
+        self.last.1
     }
 }
 

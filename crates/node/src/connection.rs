@@ -75,8 +75,8 @@ impl Connection {
     /// Adds what has been read and written since the last call.
     pub fn count_bytes(&mut self, stats: &mut Stats) {
         let now = (self.engine.bytes_read(), self.engine.bytes_written());
-        stats.bytes_read += now.0.saturating_sub(self.counted.0);
-        stats.bytes_written += now.1.saturating_sub(self.counted.1);
+        stats.bytes_read += now.0.wrapping_sub(self.counted.0);
+        stats.bytes_written += now.1.wrapping_sub(self.counted.1);
         self.counted = now;
     }
 }

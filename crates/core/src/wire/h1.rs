@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     End, Turn, Wire, due, earlier,
-    h1_body::{OutBody, Writer},
+    h1_body::{OutBody, PIECE_BYTES, Writer},
 };
 use crate::{
     config::Config,
@@ -33,7 +33,7 @@ use crate::{
     exchange::{self, Exchange},
     io::tap::{Fault, Speaks, Tap, TapState},
     key::Key,
-    request,
+    request::{self, Survey},
     response::{self, ResponseHead},
 };
 
@@ -87,7 +87,7 @@ struct Current {
     /// Body bytes that hyper gave and the caller has not pulled.
     stash: Bytes,
     writer: Option<Writer>,
-    method: Method,
+    head_request: bool,
     version: Version,
     upgrade: Option<Upgrade>,
     trailers_welcome: bool,
@@ -96,6 +96,15 @@ struct Current {
     /// `taken` at the start, `taken_flushed` as reported last.
     taken_before: u64,
     flushed_reported: u64,
+}
+
+/// What a head's fields said, kept while the request moves out of the slot.
+struct Facts {
+    upgrade: Option<Upgrade>,
+    trailers_welcome: bool,
+    expects_continue: bool,
+    both_framings: bool,
+    length: Option<u64>,
 }
 
 enum Answering {
@@ -146,7 +155,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     ) -> Self {
         let slot = Slot::default();
         let mut builder = http1::Builder::new();
-        builder.half_close(true).header_read_timeout(None).max_header_size(config.limits.header_bytes);
+        builder
+            .half_close(true)
+            .header_read_timeout(None)
+            .max_header_size(config.limits.header_bytes)
+            .max_buf_size(PIECE_BYTES.max(2 * config.limits.header_bytes))
+            .writev(false);
         if config.limits.header_count > 100 {
             // The default of 100 keeps hyper's scratch on the stack; fewer are counted by `request::check`.
             builder.max_headers(config.limits.header_count);
@@ -220,15 +234,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let mut slot = self.slot.lock();
         let Some(request) = &slot.request else { return false };
         let limits = &self.config.limits;
-        let length = request.body().size_hint().exact().filter(|_| !request.body().is_end_stream());
-        let refusal =
-            request::check(request.method(), request.uri(), request.version(), request.headers(), false, limits)
-                .err()
-                .or_else(|| length.filter(|&length| length > limits.body_bytes).map(|_| Refusal::BodyTooLarge))
-                .or_else(|| (self.draining && self.credits == 0).then_some(Refusal::Draining));
+        let length = request.body().size_hint().exact().filter(|&length| length > 0);
+        let survey = Survey::of(request.headers());
+        let (method, uri, fields) = (request.method(), request.uri(), request.headers().len());
+        let refusal = match request::check(method, uri, request.version(), fields, &survey, false, limits) {
+            Err(refusal) => Some(refusal),
+            Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
+            Ok(()) => (self.draining && self.credits == 0).then_some(Refusal::Draining),
+        };
         if refusal.is_none() && self.credits == 0 {
             return false;
         }
+        let facts = Facts {
+            upgrade: if request.extensions().get::<OnUpgrade>().is_some() { survey.upgrade(method) } else { None },
+            trailers_welcome: survey.welcomes_trailers,
+            expects_continue: survey.expects_continue,
+            both_framings: survey.has_both_framings(),
+            length,
+        };
         let Some(request) = slot.request.take() else { return false };
         drop(slot);
         let sequence = self.requests;
@@ -238,7 +261,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         if let Some(refusal) = refusal {
             self.refuse(refusal, turn);
         } else {
-            self.deliver(request, sequence, length, turn);
+            self.deliver(request, sequence, facts, turn);
         }
         true
     }
@@ -253,46 +276,39 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.answering = Answering::Refusing;
     }
 
-    fn deliver(&mut self, request: Request<Incoming>, sequence: u32, length: Option<u64>, turn: &mut Turn<'_, '_>) {
+    fn deliver(&mut self, request: Request<Incoming>, sequence: u32, facts: Facts, turn: &mut Turn<'_, '_>) {
         self.credits -= 1;
         let (parts, incoming) = request.into_parts();
         let has_body = !incoming.is_end_stream();
-        let upgradable = parts.extensions.get::<OnUpgrade>().is_some();
-        let expects_continue = has_body && parts.headers.contains_key(header::EXPECT);
+        let key = Key { connection: self.number, stream: STREAM, sequence };
         let mut current = Box::new(Current {
-            key: Key { connection: self.number, stream: STREAM, sequence },
+            key,
             exchange: Exchange::new(has_body),
             incoming: has_body.then_some(incoming),
             stash: Bytes::new(),
             writer: None,
-            method: parts.method.clone(),
+            head_request: parts.method == Method::HEAD,
             version: parts.version,
-            upgrade: if upgradable { request::upgrade_of(&parts.method, &parts.headers) } else { None },
-            trailers_welcome: false,
+            upgrade: facts.upgrade,
+            trailers_welcome: facts.trailers_welcome,
             continue_asked: false,
             taken_before: self.tap.taken.get(),
             flushed_reported: 0,
         });
-        if let Some(te) = parts.headers.get(header::TE) {
-            current.trailers_welcome = te.to_str().is_ok_and(|te| te.to_ascii_lowercase().contains("trailers"));
-        }
-        let both_framings =
-            parts.headers.contains_key(header::TRANSFER_ENCODING) && parts.headers.contains_key(header::CONTENT_LENGTH);
         let last = u64::from(sequence) + 1 >= self.config.limits.requests_per_connection;
-        if self.draining || last || both_framings {
+        if self.draining || last || facts.both_framings {
             // Both framings: answered by the one that rules, then closed (RFC 9112 section 6.1).
             self.end_after_answer();
         }
-        let key = current.key;
-        let whole = match length {
-            Some(length) if length <= COMPLETE_BODY_BYTES && !expects_continue => {
+        let whole = match facts.length {
+            Some(length) if length <= COMPLETE_BODY_BYTES && has_body && !facts.expects_continue => {
                 self.take_whole(&mut current, length, turn.cx)
             }
             _ => None,
         };
         let body = match whole {
             Some(bytes) => RequestBody::Complete(bytes),
-            None if has_body => RequestBody::Streamed { length },
+            None if has_body => RequestBody::Streamed { length: facts.length },
             None => RequestBody::None,
         };
         let head = Box::new(RequestHead {
@@ -528,7 +544,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         if let Some(end) = self.closing.take() {
             return Some(end);
         }
-        if self.deadline().is_some_and(|deadline| turn.now >= deadline)
+        if turn.late
+            && self.deadline().is_some_and(|deadline| turn.now >= deadline)
             && let Some(end) = self.expire(turn)
         {
             return Some(end);
@@ -602,7 +619,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         }
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        let bodiless = response::bodiless(head.status, current.method == Method::HEAD);
+        let bodiless = response::bodiless(head.status, current.head_request);
         response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
         let mut response = Response::new(OutBody::whole(body, self.tap.clone()));
@@ -616,7 +633,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         let declared = response::check_final(&head)?;
-        current.exchange.started(declared, response::bodiless(head.status, current.method == Method::HEAD));
+        current.exchange.started(declared, response::bodiless(head.status, current.head_request));
         let writer = Writer::default();
         current.writer = Some(writer.clone());
         let mut response = Response::new(OutBody::streamed(writer, self.tap.clone()));

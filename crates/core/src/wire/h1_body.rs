@@ -14,6 +14,14 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::io::tap::TapState;
 
+/// The most that hyper is given at a time: it copies a piece behind the head, so that small answers go out in one plain
+/// write, and what it may hold is bounded by a piece.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
+
+fn piece_of(bytes: &mut Bytes) -> Bytes {
+    if bytes.len() <= PIECE_BYTES { std::mem::take(bytes) } else { bytes.split_to(PIECE_BYTES) }
+}
+
 /// What the caller has written of a streamed body and hyper has not taken.
 #[derive(Default, Debug)]
 struct Queue {
@@ -72,12 +80,16 @@ impl Body for OutBody {
         let this = self.get_mut();
         match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(piece_of(bytes))))),
             Content::Streamed(writer) => {
                 let mut queue = writer.queue();
-                if let Some(chunk) = queue.chunks.pop_front() {
-                    this.tap.taken.add(chunk.len() as u64);
-                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                if let Some(front) = queue.chunks.front_mut() {
+                    let piece = piece_of(front);
+                    if front.is_empty() {
+                        queue.chunks.pop_front();
+                    }
+                    this.tap.taken.add(piece.len() as u64);
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 match &mut queue.end {
                     None => Poll::Pending,

@@ -34,7 +34,7 @@ use crate::{
         tap::{Fault, Tap, TapState},
     },
     key::Key,
-    request,
+    request::{self, Survey},
     response::{self, ResponseHead},
 };
 
@@ -226,12 +226,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(|protocol| protocol.as_str().to_owned());
         let limits = &self.config.limits;
         let has_body = !receiver.is_end_stream();
-        let length = content_length(&parts.headers).filter(|_| has_body);
-        let refusal =
-            request::check(&parts.method, &parts.uri, parts.version, &parts.headers, protocol.is_some(), limits)
-                .err()
-                .or_else(|| length.filter(|&length| length > limits.body_bytes).map(|_| Refusal::BodyTooLarge))
-                .or_else(|| self.draining.then_some(Refusal::Draining));
+        let survey = Survey::of(&parts.headers);
+        let length = if has_body && survey.has_length { content_length(&parts.headers) } else { None };
+        let (method, uri, fields) = (&parts.method, &parts.uri, parts.headers.len());
+        let refusal = match request::check(method, uri, parts.version, fields, &survey, protocol.is_some(), limits) {
+            Err(refusal) => Some(refusal),
+            Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
+            Ok(()) => self.draining.then_some(Refusal::Draining),
+        };
         if let Some(refusal) = refusal {
             turn.refused(refusal);
             if refusal == Refusal::Draining {
@@ -261,12 +263,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let body_limit = self.config.limits.body_bytes;
         let mut stream = Box::new(Stream::new(key, has_body.then_some(receiver), respond, wake, body_limit, turn.now));
         stream.head_request = parts.method == Method::HEAD;
-        stream.urgency = request::urgency_of(&parts.headers);
+        stream.urgency = survey.urgency();
         stream.upgrade = match protocol {
             Some(protocol) => Some(Upgrade::Extended(protocol)),
             None => (parts.method == Method::CONNECT).then_some(Upgrade::Connect),
         };
-        stream.expects_continue = has_body && parts.headers.contains_key(header::EXPECT);
+        stream.expects_continue = has_body && survey.expects_continue;
         let body = self.body_of(&mut stream, has_body, length);
         let head = Box::new(RequestHead {
             method: parts.method,
@@ -543,7 +545,8 @@ fn date_value() -> HeaderValue {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         self.tick(turn.now);
-        if self.deadline().is_some_and(|deadline| turn.now >= deadline)
+        if turn.late
+            && self.deadline().is_some_and(|deadline| turn.now >= deadline)
             && let Some(end) = self.expire(turn)
         {
             return Some(end);

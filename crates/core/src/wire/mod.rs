@@ -38,6 +38,8 @@ pub(crate) struct Turn<'a, 'cx> {
     pub(crate) cx: &'a mut Context<'cx>,
     pub(crate) relay: &'a Relay,
     pub(crate) now: Instant,
+    /// The deadline that was told after the last turn has passed.
+    pub(crate) late: bool,
     pub(crate) events: &'a mut VecDeque<Event>,
 }
 

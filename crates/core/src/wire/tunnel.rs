@@ -158,7 +158,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         if self.cut {
             return end(CloseCode::Closed, "the tunnel was reset by this side");
         }
-        if self.deadline().is_some_and(|deadline| turn.now >= deadline) {
+        if turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
             return end(CloseCode::WriteStalled, "the peer took no byte in time");
         }
         let was_shut = self.outgoing == Outgoing::Shut;
