@@ -52,13 +52,12 @@ test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
   await client.response()
   client.socket.pause()
   const chunk = Buffer.alloc(64 << 10, 'tunnel')
-  let written = 0
-  while (tunnel.write(chunk)) written++
-  t.true(written < 1000, 'write says when it is enough')
+  let written = 1
+  for (; tunnel.write(chunk); written++) t.true(written < 1000, 'write says when it is enough')
   let callbacks = 0
-  for (let i = written; i < 256; i++) tunnel.write(chunk, () => callbacks++)
+  for (; written < 256; written++) tunnel.write(chunk, () => callbacks++)
   await barrier(listener)
-  t.true(callbacks < 256 - written, 'nobody reads')
+  t.true(callbacks < 200, 'nobody reads')
   let received = 0
   client.socket.removeAllListeners('data').on('data', (data) => {
     received += data.length
@@ -66,7 +65,7 @@ test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
   client.socket.resume()
   tunnel.end()
   await client.ended
-  t.is(received, Math.max(256, written + 1) * chunk.length)
+  t.is(received, 256 * chunk.length)
 })
 
 test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
@@ -111,12 +110,12 @@ test('h1: a peer that resets is told as an error', async (t) => {
   await client.write(upgrade())
   const request = await pull(listener)
   const tunnel = await request.stream.upgrade(request.key)
-  const failed = once(tunnel, 'close')
+  const closed = new Promise((resolve) => tunnel.once('close', resolve))
   const errors: Error[] = []
   tunnel.on('error', (error) => errors.push(error))
   tunnel.resume()
   client.reset()
-  await failed
+  await closed
   t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes(String((errors[0] as { code?: string } | undefined)?.code)), String(errors[0]))
 })
 

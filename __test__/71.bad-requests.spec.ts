@@ -32,7 +32,7 @@ const bad: Array<[title: string, bytes: string, ...statuses: number[]]> = [
   ['a Transfer-Encoding that does not end in chunked', post('transfer-encoding: chunked, gzip'), 400, 501],
   ['a Transfer-Encoding without chunked', post('transfer-encoding: gzip'), 400, 501],
   ['an unknown Transfer-Encoding', post('transfer-encoding: xchunked') + '0\r\n\r\n', 400, 501],
-  ['chunked twice', post('transfer-encoding: chunked, chunked') + '0\r\n\r\n', 400],
+  ['chunked twice', post('transfer-encoding: chunked, chunked') + '0\r\n\r\n', 400, 501],
   ['Transfer-Encoding on HTTP/1.0', start('POST / HTTP/1.0', 'host: a', 'transfer-encoding: chunked') + '0\r\n\r\n', 400],
   ['a bare CR in a header value', get('x-a: b\rc'), 400],
   ['a bare CR as a line end', 'GET / HTTP/1.1\rhost: a\r\n\r\n', 400],

@@ -145,7 +145,12 @@ for (const [where, bytes] of [
       const listener = await open(t)
       const client = await RawClient.connect(portOf(listener))
       const served = (async () => {
-        if (where === 'in the head') return
+        if (where === 'in the head') {
+          const connection = must(await listener.nextConnection())
+          client[how]()
+          t.is(await must(await connection.nextStream()).nextRequest(), null)
+          return
+        }
         const request = await pull(listener)
         if (request.body) {
           const text = request.body.text()
@@ -159,7 +164,6 @@ for (const [where, bytes] of [
         await request.stream.connection.closed
       })()
       await client.write(bytes)
-      if (where === 'in the head') client[how]()
       await served
       const other = await RawClient.connect(portOf(listener))
       await other.write(get('/other'))

@@ -56,6 +56,7 @@ export function h1Client(port: number, maxSockets = Number.POSITIVE_INFINITY): T
     const headers: Record<string, string | string[] | number> = { ...ask.headers }
     if (whole && ask.body !== undefined && !ask.trailers) headers['content-length'] = Buffer.byteLength(ask.body)
     const request = http.request({ host: '127.0.0.1', port, agent, method: ask.method ?? 'GET', path: ask.path ?? '/', headers })
+    if (!whole) request.flushHeaders()
     const informational: Exchange['informational'] = []
     request.on('information', (info) => informational.push({ status: info.statusCode, headers: info.headers as Fields }))
     const reply = once(request, 'response').then(([response]: http.IncomingMessage[]) => {
@@ -75,11 +76,12 @@ export function h1Client(port: number, maxSockets = Number.POSITIVE_INFINITY): T
       abort: () => void request.socket?.resetAndDestroy(),
     }
   }
-  return { open: (ask) => start(ask, false), fetch: (ask = {}) => run(start(ask, true), ask), close: () => agent.destroy() }
+  return { open: (ask) => start(ask, false), fetch: (ask = {}) => whole(start(ask, true), ask), close: () => agent.destroy() }
 }
 
 export function h2Client(port: number): TestClient & { readonly session: http2.ClientHttp2Session } {
-  const session = http2.connect(`http://127.0.0.1:${port}`)
+  // Its memory limit counts what waits to be written, and resets streams over it.
+  const session = http2.connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 1000 })
   session.on('error', () => {}) // the streams tell it
   const start = (ask: Ask, whole: boolean): Exchange => {
     const { host, ...headers } = ask.headers ?? {}
@@ -114,10 +116,16 @@ export function h2Client(port: number): TestClient & { readonly session: http2.C
       abort: () => stream.close(http2.constants.NGHTTP2_CANCEL),
     }
   }
-  return { session, open: (ask) => start(ask, false), fetch: (ask = {}) => run(start(ask, true), ask), close: () => session.destroy() }
+  return { session, open: (ask) => start(ask, false), fetch: (ask = {}) => whole(start(ask, true), ask), close: () => session.destroy() }
 }
 
-async function run(exchange: Exchange, ask: Ask): Promise<Whole> {
+function whole(exchange: Exchange, ask: Ask): Promise<Whole> {
+  const reply = read(exchange, ask)
+  reply.catch(() => {}) // told by whoever awaits it
+  return reply
+}
+
+async function read(exchange: Exchange, ask: Ask): Promise<Whole> {
   if (ask.body !== undefined) exchange.write(ask.body).catch(() => {}) // an early answer may cut it short
   exchange.end(ask.trailers)
   const reply = await exchange.reply

@@ -40,6 +40,15 @@ function capture(resolve: (value: unknown) => void, reject: (error: unknown) => 
   rejectLast = reject
 }
 
+/** A promise of this stream's. Apart from the stream, which is old: a new object's fields cost no write barrier. */
+class Answer {
+  constructor(
+    readonly promise: Promise<unknown>,
+    readonly resolve: (value: unknown) => void,
+    readonly reject: (error: unknown) => void,
+  ) {}
+}
+
 export class Stream implements contract.Stream {
   readonly id: number
   readonly connection: Connection
@@ -64,10 +73,8 @@ export class Stream implements contract.Stream {
   /** What ended the exchange, in LOST. */
   private failure: PullError | null = null
 
-  /** The promise that `sent` (or `upgraded`) resolves. */
-  private answer: Promise<unknown> | null = null
-  private resolveAnswer: ((value: unknown) => void) | null = null
-  private rejectAnswer: ((error: unknown) => void) | null = null
+  /** What waits for `sent` or `upgraded`. */
+  private answer: Answer | null = null
   /** The halves of the exchange that are at work piece by piece. */
   private receiver: Receiver | null = null
   private writer: Writer | null = null
@@ -224,9 +231,7 @@ export class Stream implements contract.Stream {
   /** The promise of the answer that was just queued. */
   private answered<T>(): Promise<T> {
     const promise = new Promise(capture)
-    this.answer = promise
-    this.resolveAnswer = resolveLast
-    this.rejectAnswer = rejectLast
+    this.answer = new Answer(promise, resolveLast, rejectLast)
     return promise as Promise<T>
   }
 
@@ -279,18 +284,16 @@ export class Stream implements contract.Stream {
 
   sent(sequence: number, at: number, bytes: number): void {
     if (sequence !== this.sequence || (this.state !== ANSWERING && this.state !== TUNNEL)) return
-    const { request, resolveAnswer } = this
+    const { request, answer } = this
     if (this.state === TUNNEL && !this.receiver!.ended) {
       this.state = HALF_SHUT
       this.writer!.sent()
     } else {
       this.complete()
     }
-    if (resolveAnswer === null) return
+    if (answer === null) return
     this.answer = null
-    this.resolveAnswer = null
-    this.rejectAnswer = null
-    resolveAnswer({ bytes, receivedAt: request!.receivedAt, sentAt: at })
+    answer.resolve({ bytes, receivedAt: request!.receivedAt, sentAt: at })
   }
 
   failed(sequence: number, error: PullError): void {
@@ -322,14 +325,12 @@ export class Stream implements contract.Stream {
 
   upgraded(sequence: number): void {
     if (sequence !== this.sequence || this.state !== ANSWERING) return
-    const { request, resolveAnswer } = this
+    const { request, answer } = this
     this.state = TUNNEL
     this.end()
     this.answer = null
-    this.resolveAnswer = null
-    this.rejectAnswer = null
     this.writer = new Writer(this, this.crossing, -1, false)
-    resolveAnswer!(new UpgradedStream(this, request!, this.writer))
+    answer!.resolve(new UpgradedStream(this, request!, this.writer))
   }
 
   chunk(sequence: number, bytes: Uint8Array): void {
@@ -400,13 +401,11 @@ export class Stream implements contract.Stream {
   }
 
   private rejectAnswered(error: PullError): void {
-    const { answer, rejectAnswer } = this
-    this.answer = null
-    this.resolveAnswer = null
-    this.rejectAnswer = null
+    const { answer } = this
     if (answer === null) return
-    hush(answer, error)
-    rejectAnswer!(error)
+    this.answer = null
+    hush(answer.promise, error)
+    answer.reject(error)
   }
 
   /** Ends what is at work on the exchange. `error`: null when its response has been sent. */

@@ -90,6 +90,11 @@ impl Exchange {
         }
     }
 
+    /// Nothing of the body has been read or asked for.
+    pub(crate) fn untouched(&self) -> bool {
+        matches!(self.receive, Receive::Open { received: 0, pull: None })
+    }
+
     pub(crate) fn receiving(&self) -> bool {
         matches!(self.receive, Receive::Open { .. })
     }

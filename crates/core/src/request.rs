@@ -107,7 +107,9 @@ pub(crate) fn check(
     match survey.host.map(HeaderValue::as_bytes) {
         Some(host) => {
             check_host(host)?;
-            if authority.is_some_and(|authority| !host.eq_ignore_ascii_case(authority)) {
+            // CONNECT names where to go, and many clients name the proxy in Host.
+            let same = |authority| *method == Method::CONNECT || host.eq_ignore_ascii_case(authority);
+            if !authority.is_none_or(same) {
                 return Err(Refusal::BadRequest);
             }
         }

@@ -23,6 +23,8 @@ use crate::{
 
 /// After an error that is not the connection's own (no more files, no more memory): so long nothing is accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// So long a thread that has more connections than another leaves new ones to that.
+const YIELD: Duration = Duration::from_millis(1);
 
 enum Source {
     Tcp(TcpListener),
@@ -34,6 +36,8 @@ enum Source {
 pub struct Acceptor {
     source: Source,
     back_off: Option<Pin<Box<Sleep>>>,
+    /// The others have been let go first, and the next connection is for this thread if it is still there.
+    yielded: bool,
 }
 
 impl Acceptor {
@@ -44,7 +48,15 @@ impl Acceptor {
             #[cfg(unix)]
             Listening::Unix(file, listener) => Source::Unix(file, UnixListener::from_std(listener)?),
         };
-        Ok(Self { source, back_off: None })
+        Ok(Self { source, back_off: None, yielded: false })
+    }
+
+    /// Leaves the next connection to the other threads for a moment. Once: if none of them takes it, this one does.
+    pub fn yield_to_others(&mut self) {
+        if !self.yielded && self.back_off.is_none() {
+            self.yielded = true;
+            self.back_off = Some(Box::pin(sleep(YIELD)));
+        }
     }
 
     /// The next connection. Errors are waited out: the waker is woken when it is worth another try.
@@ -57,10 +69,16 @@ impl Acceptor {
                 self.back_off = None;
             }
             match self.source.poll_accept(cx) {
-                Poll::Ready(Ok(accepted)) => return Poll::Ready(accepted),
+                Poll::Ready(Ok(accepted)) => {
+                    self.yielded = false;
+                    return Poll::Ready(accepted);
+                }
                 Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
                 Poll::Ready(Err(_)) => self.back_off = Some(Box::pin(sleep(BACK_OFF))),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.yielded = false;
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -22,6 +22,9 @@ const MESSAGE_BYTES: usize = 1024;
 /// The shared memory has room for this at least: a message, two socket paths, a small head.
 pub const CAPACITY_MIN: usize = 4096;
 
+/// Memory that an empty batch may hold on to, per vector.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Words 4-5, a double.
 const TIME: usize = 4;
 /// Words 6-7, a double.
@@ -81,11 +84,14 @@ impl Batch {
         self.blobs.append(&mut later.blobs);
     }
 
-    /// Forgets everything, and keeps the memory.
+    /// Forgets everything, and keeps the memory, but not that of a burst.
     pub fn clear(&mut self) {
         self.records.clear();
+        self.records.shrink_to(KEPT_BYTES / 4);
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
         self.blobs.clear();
+        self.blobs.shrink_to(KEPT_BYTES / 32);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::{
     shared::Shared,
     socket::{Ends, Socket},
-    stats::Stats,
+    stats::{Counter, Stats},
 };
 
 /// Detecting -> Held (no credit for it) -> Known; Detecting -> Known when there is credit.
@@ -75,9 +75,11 @@ impl Connection {
     /// Adds what has been read and written since the last call.
     pub fn count_bytes(&mut self, stats: &mut Stats) {
         let now = (self.engine.bytes_read(), self.engine.bytes_written());
-        stats.bytes_read += now.0.wrapping_sub(self.counted.0);
-        stats.bytes_written += now.1.wrapping_sub(self.counted.1);
-        self.counted = now;
+        if now != self.counted {
+            stats.add(Counter::BytesRead, now.0.wrapping_sub(self.counted.0));
+            stats.add(Counter::BytesWritten, now.1.wrapping_sub(self.counted.1));
+            self.counted = now;
+        }
     }
 }
 

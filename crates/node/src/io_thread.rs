@@ -32,9 +32,11 @@ use crate::{
     connection::{Connection, Phase, WakeUp},
     doorbell::Doorbell,
     error,
+    gate::Gate,
     mailbox::{ACCEPT, Outlet, Work},
     shared::Shared,
-    stats::Stats,
+    socket::{Ends, Socket},
+    stats::{Counter, Stats},
     table::Table,
 };
 
@@ -117,6 +119,8 @@ pub struct IoThread {
     outlet: Arc<Outlet>,
     doorbell: Arc<Doorbell>,
     pub table: Table,
+    /// Connections in the table that are live.
+    open: u64,
     pub outbox: Outbox,
     pub stats: Stats,
     /// Something has been counted that no event tells of.
@@ -150,6 +154,7 @@ impl IoThread {
             outlet: start.outlet,
             doorbell: start.doorbell,
             table: Table::default(),
+            open: 0,
             outbox: Outbox::new(start.clock, start.capacity),
             stats: Stats::default(),
             stats_changed: false,
@@ -237,44 +242,64 @@ impl IoThread {
         }
     }
 
+    /// JavaScript wants a connection, and there is a place for one.
+    fn wants_connection(&self) -> bool {
+        self.acceptor.is_some()
+            && self.connection_credits > 0
+            && self.held_connections.is_empty()
+            && self.enter(&self.shared.connections)
+    }
+
     /// Accepts what is there, while JavaScript wants connections and may have them.
     fn accept(&mut self) {
         self.may_accept = false;
         for _ in 0..ACCEPTS_A_ROUND {
-            if self.connection_credits == 0 || !self.held_connections.is_empty() {
-                return;
+            if !self.wants_connection() {
+                return self.shared.set_load(self.index, None);
             }
             let Some(acceptor) = &mut self.acceptor else { return };
-            if !self.shared.connections.enter() {
-                // Raise the flag, THEN look again; see `Gate`.
-                if let Some(inbox) = self.shared.inboxes.get(self.index) {
-                    inbox.wait_for_gates();
-                }
-                if !self.shared.connections.enter() {
-                    return;
-                }
+            self.shared.set_load(self.index, Some(self.open));
+            if self.shared.is_ahead(self.open) {
+                acceptor.yield_to_others();
             }
             match acceptor.poll_accept(&mut Context::from_waker(&self.accept_waker)) {
                 Poll::Pending => return self.shared.connection_left(),
-                Poll::Ready((socket, ends)) => {
-                    let number = self.table.reserve();
-                    let engine = Engine::new(number, socket, self.shared.config.clone(), self.now);
-                    let connection = Box::new(Connection::new(number, self.index, engine, ends, &self.shared));
-                    self.table.put(number, connection);
-                    self.stats.connections_open += 1;
-                    self.stats.connections_total += 1;
-                    self.stats_changed = true;
-                    self.turn(number);
-                }
+                Poll::Ready((socket, ends)) => self.accepted(socket, ends),
             }
         }
         // There may be more: in the next round.
         self.accept_waker.wake_by_ref();
     }
 
+    /// A new connection, which has its place at the gate.
+    fn accepted(&mut self, socket: Socket, ends: Ends) {
+        let number = self.table.reserve();
+        let engine = Engine::new(number, socket, self.shared.config.clone(), self.now);
+        let connection = Box::new(Connection::new(number, self.index, engine, ends, &self.shared));
+        self.table.put(number, connection);
+        self.open += 1;
+        self.stats.add(Counter::ConnectionsOpen, 1);
+        self.stats.add(Counter::ConnectionsTotal, 1);
+        self.stats_changed = true;
+        self.turn(number);
+    }
+
+    /// Takes a place at a gate; if there is none, the thread is woken when one becomes free.
+    pub fn enter(&self, gate: &Gate) -> bool {
+        if gate.enter() {
+            return true;
+        }
+        // Raise the flag, THEN look again; see `Gate`.
+        if let Some(inbox) = self.shared.inboxes.get(self.index) {
+            inbox.wait_for_gates();
+        }
+        gate.enter()
+    }
+
     /// Takes nothing new any more. The socket is closed with the last handle on it.
     pub fn stop_accepting(&mut self) {
         self.acceptor = None;
+        self.shared.set_load(self.index, None);
         self.held_connections.clear();
     }
 
@@ -304,12 +329,13 @@ impl IoThread {
     /// Ends a connection, which is in no slot now.
     pub fn close(&mut self, number: u32, mut connection: Box<Connection>, reason: &CloseReason) {
         connection.count_bytes(&mut self.stats);
-        self.stats.connections_open = self.stats.connections_open.saturating_sub(1);
+        self.open -= 1;
+        self.stats.subtract(Counter::ConnectionsOpen, 1);
         self.stats_changed = true;
         if connection.in_flight > 0 {
             // Only after a fault: the engine fails what is in flight before it closes.
-            self.stats.requests_in_flight = self.stats.requests_in_flight.saturating_sub(connection.in_flight);
-            self.stats.responses_failed += connection.in_flight;
+            self.stats.subtract(Counter::RequestsInFlight, connection.in_flight);
+            self.stats.add(Counter::ResponsesFailed, connection.in_flight);
             self.shared.requests_left(connection.in_flight);
         }
         self.held_requests.retain(|held| held.key.connection != number);

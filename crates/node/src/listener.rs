@@ -8,7 +8,7 @@ use napi_derive::napi;
 
 use crate::{
     bind::Listening,
-    error::{Thrown, thrown},
+    error::{Thrown, thrown, unexpected},
     memory::ThreadMemory,
     options::NativeListenOptions,
     shared::Shared,
@@ -52,14 +52,14 @@ impl NativeListener {
     /// Starts I/O thread `index` (0 .. ioThreads-1), which accepts at once. `now` is performance.now(), read just
     /// before the call.
     #[napi(catch_unwind, ts_args_type = "index: number, memory: ThreadMemory, now: number, doorbell: () => void")]
-    pub fn start(
+    pub fn start<'env>(
         &self,
-        env: &Env,
+        env: &'env Env,
         index: u32,
         memory: ThreadMemory,
         now: f64,
         doorbell: Function<'_, (), ()>,
-    ) -> Result<NativeThread, Thrown> {
+    ) -> Result<NativeThread<'env>, Thrown> {
         let mut threads = self.threads.borrow_mut();
         let others_started =
             threads.iter().enumerate().all(|(other, started)| other == index as usize || started.is_some());
@@ -74,8 +74,9 @@ impl NativeListener {
         };
         let Some(own) = own else { return Err(invalid("the listener has been stopped")) };
         let handle = ThreadHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &doorbell)?;
-        *slot = Some(handle.clone());
-        Ok(handle.into())
+        let functions = NativeThread::of(env, &handle).map_err(|error| unexpected(&error))?;
+        *slot = Some(handle);
+        Ok(functions)
     }
 
     fn each_thread(&self, run: impl Fn(&ThreadHandle)) {

@@ -1,6 +1,9 @@
 //! What the I/O threads of one listener have in common.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use hyperpull::config::Config;
 
@@ -12,6 +15,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// One per I/O thread.
     pub inboxes: Box<[Inbox]>,
+    /// Open connections of each I/O thread that accepts; `u64::MAX` of one that does not. Only ever a hint.
+    loads: Box<[AtomicU64]>,
     /// `limits.connections`
     pub connections: Gate,
     /// `limits.requestsInFlight`
@@ -27,6 +32,7 @@ impl Shared {
     pub fn new(settings: Settings) -> Self {
         Self {
             inboxes: (0..settings.io_threads).map(|_| Inbox::default()).collect(),
+            loads: (0..settings.io_threads).map(|_| AtomicU64::new(u64::MAX)).collect(),
             connections: Gate::new(settings.connections),
             requests: Gate::new(settings.requests_in_flight),
             read_ahead_connections: settings.read_ahead_connections,
@@ -37,6 +43,19 @@ impl Shared {
             },
             config: Arc::new(settings.config),
         }
+    }
+
+    /// Notes how many connections a thread has, or that it takes no more for now.
+    pub fn set_load(&self, thread: usize, open: Option<u64>) {
+        if let Some(load) = self.loads.get(thread) {
+            load.store(open.unwrap_or(u64::MAX), Relaxed);
+        }
+    }
+
+    /// A thread with `open` connections has so many more than another one that the next is for that.
+    pub fn is_ahead(&self, open: u64) -> bool {
+        let least = self.loads.iter().map(|load| load.load(Relaxed)).min().unwrap_or(u64::MAX);
+        open >= least.saturating_add(4).saturating_add(least / 8)
     }
 
     /// A connection is over.

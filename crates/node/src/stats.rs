@@ -2,45 +2,53 @@
 
 use hyperpull::error::Refusal;
 
+const COUNTERS: usize = 8;
 /// Counters, then one number per refusal.
-pub const STATS_WORDS: usize = 8 + Refusal::ALL.len();
+pub const STATS_WORDS: usize = COUNTERS + Refusal::ALL.len();
 
-/// Counters of one I/O thread since its start.
-#[derive(Clone, Default)]
-pub struct Stats {
-    pub connections_open: u64,
-    pub connections_total: u64,
-    pub requests_total: u64,
-    pub requests_in_flight: u64,
-    pub responses_sent: u64,
-    pub responses_failed: u64,
-    pub bytes_read: u64,
-    pub bytes_written: u64,
-    refused: [u64; Refusal::ALL.len()],
+/// The counters in the order of the contract.
+#[derive(Clone, Copy)]
+pub enum Counter {
+    ConnectionsOpen,
+    ConnectionsTotal,
+    RequestsTotal,
+    RequestsInFlight,
+    ResponsesSent,
+    ResponsesFailed,
+    BytesRead,
+    BytesWritten,
+}
+
+/// Counters of one I/O thread since its start: as JavaScript reads them, so that they are copied as they are.
+#[derive(Clone)]
+pub struct Stats([f64; STATS_WORDS]);
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self([0.0; STATS_WORDS])
+    }
 }
 
 impl Stats {
-    /// Counts one refusal.
-    pub fn refuse(&mut self, refusal: Refusal) {
-        if let Some(count) = self.refused.get_mut(refusal as usize) {
-            *count += 1;
-        }
+    /// Adds to a counter.
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        self.0[counter as usize] += count as f64;
     }
 
-    /// Writes all counters in the order of the contract, as many as there is room for.
+    /// Takes from a counter.
+    pub fn subtract(&mut self, counter: Counter, count: u64) {
+        self.0[counter as usize] -= count as f64;
+    }
+
+    /// Counts one refusal.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.0[COUNTERS + refusal as usize] += 1.0;
+    }
+
+    /// Writes all counters; `out` has [`STATS_WORDS`] at least.
     pub fn write(&self, out: &mut [f64]) {
-        let counters = [
-            self.connections_open,
-            self.connections_total,
-            self.requests_total,
-            self.requests_in_flight,
-            self.responses_sent,
-            self.responses_failed,
-            self.bytes_read,
-            self.bytes_written,
-        ];
-        for (slot, count) in out.iter_mut().zip(counters.into_iter().chain(self.refused)) {
-            *slot = count as f64;
+        if let Some(out) = out.get_mut(..STATS_WORDS) {
+            out.copy_from_slice(&self.0);
         }
     }
 }
@@ -51,11 +59,14 @@ mod tests {
 
     #[test]
     fn the_order_is_the_contract() {
-        let mut stats = Stats { connections_open: 1, bytes_written: 8, ..Stats::default() };
+        let mut stats = Stats::default();
+        stats.add(Counter::ConnectionsOpen, 3);
+        stats.subtract(Counter::ConnectionsOpen, 2);
+        stats.add(Counter::BytesWritten, 8);
         stats.refuse(Refusal::BadRequest);
-        let mut out = [0.0; STATS_WORDS];
+        stats.refuse(Refusal::Draining);
+        let mut out = [0.0; STATS_WORDS + 1];
         stats.write(&mut out);
-        assert_eq!((out[0], out[7], out[8]), (1.0, 8.0, 1.0));
-        stats.write(&mut out[..2]);
+        assert_eq!((out[0], out[7], out[8], out[STATS_WORDS - 1], out[STATS_WORDS]), (1.0, 8.0, 1.0, 1.0, 0.0));
     }
 }

@@ -11,14 +11,12 @@ use crate::{
     kinds::EVENT_WORDS,
     kinds::EventKind,
     mailbox::Outlet,
-    stats::Stats,
 };
 
 /// What has been swapped out of the mailbox and not yet been taken. Lives on the JavaScript thread.
 #[derive(Default)]
 pub struct Staging {
     batch: Batch,
-    stats: Stats,
     /// Words, bytes and blobs of `batch` that JavaScript has.
     taken: Extent,
     /// The blobs of the last take.
@@ -40,8 +38,7 @@ impl Staging {
         if self.taken.words == self.batch.records.len() {
             self.batch.clear();
             self.taken = Extent::default();
-            outlet.take(&mut self.batch, &mut self.stats);
-            self.stats.write(stats);
+            outlet.take(&mut self.batch, stats);
         }
         let from = self.taken;
         let to = self.fitting(events.len(), event_bytes.len());
@@ -103,7 +100,7 @@ mod tests {
     use crate::{
         batch::{CAPACITY_MIN, Clock, Outbox},
         kinds::BLOB,
-        stats::STATS_WORDS,
+        stats::{STATS_WORDS, Stats},
     };
 
     const KEY: Key = Key { connection: 1, stream: 2, sequence: 3 };

@@ -15,6 +15,7 @@ use hyperpull::{
 use crate::{
     connection::{Connection, Phase},
     io_thread::{HeldRequest, IoThread},
+    stats::Counter,
 };
 
 /// A connection whose events ask for more turns gets so many in one round.
@@ -78,7 +79,7 @@ impl IoThread {
             Event::BodyFailed { key, error } => self.outbox.body_failed(key, &error),
             Event::Written { key, bytes } => self.outbox.written(key, bytes),
             Event::Sent { key, bytes, at } => {
-                self.stats.responses_sent += 1;
+                self.stats.add(Counter::ResponsesSent, 1);
                 self.outbox.sent(key, bytes, at);
                 return self.over(connection);
             }
@@ -86,7 +87,7 @@ impl IoThread {
                 if self.forget_held(key) {
                     return self.grant_next(connection);
                 }
-                self.stats.responses_failed += 1;
+                self.stats.add(Counter::ResponsesFailed, 1);
                 self.outbox.failed(key, &error);
                 return self.over(connection);
             }
@@ -115,19 +116,8 @@ impl IoThread {
         Then::Go
     }
 
-    fn enter_requests(&self) -> bool {
-        if self.shared.requests.enter() {
-            return true;
-        }
-        // Raise the flag, THEN look again; see `Gate`.
-        if let Some(inbox) = self.shared.inboxes.get(self.index) {
-            inbox.wait_for_gates();
-        }
-        self.shared.requests.enter()
-    }
-
     fn request(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
-        if !self.held_requests.is_empty() || !self.enter_requests() {
+        if !self.held_requests.is_empty() || !self.enter(&self.shared.requests) {
             self.held_requests.push_back(HeldRequest { key, request: Some((head, body)) });
         } else {
             self.deliver(connection, key, head, body);
@@ -137,8 +127,8 @@ impl IoThread {
     /// Writes a request down for JavaScript; it has its place at the gate.
     fn deliver(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
         if self.outbox.request(key, &head, body) {
-            self.stats.requests_total += 1;
-            self.stats.requests_in_flight += 1;
+            self.stats.add(Counter::RequestsTotal, 1);
+            self.stats.add(Counter::RequestsInFlight, 1);
             connection.in_flight += 1;
         } else {
             // Cannot be: the facade's memory has room for the largest head there may be.
@@ -153,7 +143,7 @@ impl IoThread {
     /// Delivers what was over the limit, oldest first, as places have become free.
     pub fn deliver_held_requests(&mut self) {
         while let Some(next) = self.held_requests.iter().position(|held| held.request.is_some()) {
-            if !self.enter_requests() {
+            if !self.enter(&self.shared.requests) {
                 return;
             }
             let held = self.held_requests.remove(next);
@@ -176,9 +166,11 @@ impl IoThread {
 
     /// A request that JavaScript knows is over.
     fn over(&mut self, connection: &mut Connection) -> Then {
-        connection.in_flight = connection.in_flight.saturating_sub(1);
-        self.stats.requests_in_flight = self.stats.requests_in_flight.saturating_sub(1);
-        self.shared.requests_left(1);
+        if connection.in_flight > 0 {
+            connection.in_flight -= 1;
+            self.stats.subtract(Counter::RequestsInFlight, 1);
+            self.shared.requests_left(1);
+        }
         self.grant_next(connection)
     }
 

@@ -93,6 +93,8 @@ struct Current {
     trailers_welcome: bool,
     /// `100 Continue` was asked for by hand.
     continue_asked: bool,
+    /// How the body ended, to be told to the next pull.
+    outcome: Option<Result<Option<HeaderMap>, Error>>,
     /// `taken` at the start, `taken_flushed` as reported last.
     taken_before: u64,
     flushed_reported: u64,
@@ -292,6 +294,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             upgrade: facts.upgrade,
             trailers_welcome: facts.trailers_welcome,
             continue_asked: false,
+            outcome: None,
             taken_before: self.tap.taken.get(),
             flushed_reported: 0,
         });
@@ -340,7 +343,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                     }
                     bytes.extend_from_slice(&data);
                 }
-                Poll::Ready(_) => break,
+                Poll::Ready(ended) => {
+                    current.incoming = None;
+                    current.outcome = Some(match ended {
+                        Some(Err(error)) => Err(body_error(&error, &self.tap)),
+                        _ => Ok(None),
+                    });
+                }
                 Poll::Pending if turned => break,
                 Poll::Pending => {
                     turned = true;
@@ -361,18 +370,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         None
     }
 
-    /// Answers the caller's pull of a chunk, if there is one and something to answer it with.
+    /// Answers the caller's pull of a chunk, if there is one and something to answer it with. True when hyper was asked
+    /// for more, which it brings only when it is polled again.
     fn feed(&mut self, turn: &mut Turn<'_, '_>) -> bool {
         let Answering::Current(current) = &mut self.answering else { return false };
-        let pulling = current.exchange.pulling();
-        if pulling.is_none() && !(current.continue_asked && current.stash.is_empty()) {
-            return false;
-        }
         let key = current.key;
-        if let (Some(max), false) = (pulling, current.stash.is_empty()) {
-            let bytes = current.stash.split_to(max.min(current.stash.len()));
-            current.exchange.pulled();
-            turn.events.push_back(Event::Chunk { key, bytes });
+        if let Some(max) = current.exchange.pulling() {
+            if !current.stash.is_empty() {
+                current.exchange.pulled();
+                let bytes = current.stash.split_to(max.min(current.stash.len()));
+                turn.events.push_back(Event::Chunk { key, bytes });
+                return false;
+            }
+            match current.outcome.take() {
+                Some(Ok(trailers)) => {
+                    current.exchange.receive = exchange::Receive::Ended;
+                    turn.events.push_back(Event::End { key, trailers });
+                    return false;
+                }
+                Some(Err(error)) => {
+                    current.exchange.receive = exchange::Receive::Failed;
+                    turn.events.push_back(Event::BodyFailed { key, error });
+                    return false;
+                }
+                None => {}
+            }
+        } else if !current.continue_asked {
             return false;
         }
         let Some(incoming) = &mut current.incoming else { return false };
@@ -381,34 +404,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             Poll::Ready(frame) => frame,
         };
         self.waiting_since = turn.now;
-        let failure = match frame {
-            None => {
-                current.incoming = None;
-                current.exchange.receive = exchange::Receive::Ended;
-                turn.events.push_back(Event::End { key, trailers: None });
-                return true;
-            }
+        current.continue_asked = false;
+        let outcome = match frame {
+            None => Ok(None),
+            Some(Err(error)) => Err(body_error(&error, &self.tap)),
             Some(Ok(frame)) => match frame.into_data() {
+                Err(frame) => Ok(frame.into_trailers().ok()),
                 Ok(data) => match current.exchange.received(data.len(), self.config.limits.body_bytes) {
+                    Err(error) => Err(error),
                     Ok(()) => {
                         current.stash = data;
                         return true;
                     }
-                    Err(error) => error,
                 },
-                Err(frame) => {
-                    current.incoming = None;
-                    current.exchange.receive = exchange::Receive::Ended;
-                    turn.events.push_back(Event::End { key, trailers: frame.into_trailers().ok() });
-                    return true;
-                }
             },
-            Some(Err(error)) => body_error(&error, &self.tap),
         };
+        let failed = outcome.is_err();
         current.incoming = None;
-        current.exchange.receive = exchange::Receive::Failed;
-        turn.events.push_back(Event::BodyFailed { key, error: failure });
-        self.end_after_answer();
+        current.outcome = Some(outcome);
+        if failed {
+            self.unread = true;
+            self.end_after_answer();
+        }
         true
     }
 
@@ -622,6 +639,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         let bodiless = response::bodiless(head.status, current.head_request);
         response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
+        if current.incoming.is_some() {
+            // The rest of the body stands between this answer and the next request.
+            self.end_after_answer();
+        }
         let mut response = Response::new(OutBody::whole(body, self.tap.clone()));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -636,6 +657,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         current.exchange.started(declared, response::bodiless(head.status, current.head_request));
         let writer = Writer::default();
         current.writer = Some(writer.clone());
+        if current.incoming.is_some() && current.exchange.untouched() {
+            // A reader that has begun may well get to the end; one that has not will hardly begin now.
+            self.end_after_answer();
+        }
         let mut response = Response::new(OutBody::streamed(writer, self.tap.clone()));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

@@ -290,9 +290,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if !has_body || stream.upgrade.is_some() {
             return RequestBody::None;
         }
-        let error = stream.receive();
+        stream.receive();
         match length {
-            Some(length) if length <= COMPLETE_BODY_BYTES && error.is_none() && !stream.expects_continue => {
+            Some(length) if length <= COMPLETE_BODY_BYTES && !stream.expects_continue => {
                 stream.whole(length).map_or(RequestBody::Streamed { length: Some(length) }, RequestBody::Complete)
             }
             _ => RequestBody::Streamed { length },
@@ -311,13 +311,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 self.fail(id, error, turn);
                 continue;
             }
-            if let Some(error) = stream.receive() {
-                // The request can still be answered when only its body is at fault.
-                let key = stream.key;
-                stream.exchange.receive = exchange::Receive::Failed;
-                turn.events.push_back(Event::BodyFailed { key, error });
-                continue;
-            }
+            stream.receive();
             feed(stream, turn);
             if stream.tunnel && stream.over() {
                 self.remove(id, turn.now);
@@ -530,6 +524,7 @@ fn feed(stream: &mut Stream, turn: &mut Turn<'_, '_>) {
         Fed::Nothing => {}
         Fed::Chunk(bytes) => turn.events.push_back(Event::Chunk { key, bytes }),
         Fed::End(trailers) => turn.events.push_back(Event::End { key, trailers }),
+        Fed::Failed(error) => turn.events.push_back(Event::BodyFailed { key, error }),
     }
 }
 

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use crate::{
     error::{Code, Error},
     event::Upgrade,
-    exchange::Exchange,
+    exchange::{Exchange, Receive},
     key::Key,
 };
 
@@ -125,6 +125,7 @@ pub(super) enum Fed {
     Nothing,
     Chunk(Bytes),
     End(Option<HeaderMap>),
+    Failed(Error),
 }
 
 #[derive(Debug)]
@@ -138,6 +139,8 @@ pub(super) struct Stream {
     /// `expect: 100-continue` has not been answered.
     pub(super) expects_continue: bool,
     receiver: Option<RecvStream>,
+    /// Why no more will come, to be told after what has come.
+    failure: Option<Error>,
     flow: Option<FlowControl>,
     pub(super) incoming: Incoming,
     body_limit: u64,
@@ -179,6 +182,7 @@ impl Stream {
             urgency: 3,
             expects_continue: false,
             receiver,
+            failure: None,
             incoming: Incoming::default(),
             body_limit,
             respond: Some(respond),
@@ -216,44 +220,42 @@ impl Stream {
     // ---- incoming
 
     /// Takes from h2 what has come. DATA must not stay there: h2 counts short unread frames as an attack.
-    pub(super) fn receive(&mut self) -> Option<Error> {
+    /// A failure is kept until the caller has pulled what came before it.
+    pub(super) fn receive(&mut self) {
         let mut cx = Context::from_waker(&self.waker);
         while let Some(receiver) = &mut self.receiver {
-            match receiver.poll_data(&mut cx) {
-                Poll::Pending => return None,
-                Poll::Ready(Some(Ok(data))) => {
-                    if let Err(error) = self.exchange.received(data.len(), self.body_limit) {
-                        self.receiver = None;
-                        return Some(error);
+            let failure = match receiver.poll_data(&mut cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(data))) => match self.exchange.received(data.len(), self.body_limit) {
+                    Ok(()) => {
+                        self.incoming.push(data);
+                        continue;
                     }
-                    self.incoming.push(data);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.receiver = None;
-                    return Some(stream_error(&error));
-                }
+                    Err(error) => Some(error),
+                },
+                Poll::Ready(Some(Err(error))) => Some(stream_error(&error)),
                 Poll::Ready(None) => match receiver.poll_trailers(&mut cx) {
-                    Poll::Pending => return None,
+                    Poll::Pending => return,
                     Poll::Ready(Ok(trailers)) => {
                         self.incoming.trailers = trailers;
-                        self.receiver = None;
+                        None
                     }
-                    Poll::Ready(Err(error)) => {
-                        self.receiver = None;
-                        return Some(stream_error(&error));
-                    }
+                    Poll::Ready(Err(error)) => Some(stream_error(&error)),
                 },
-            }
+            };
+            self.receiver = None;
+            self.failure = failure;
         }
-        None
     }
 
     /// Bytes of a body that has come whole already.
     pub(super) fn whole(&mut self, length: u64) -> Option<Bytes> {
-        let whole =
-            self.receiver.is_none() && self.incoming.length as u64 == length && self.incoming.trailers.is_none();
+        let whole = self.receiver.is_none()
+            && self.failure.is_none()
+            && self.incoming.length as u64 == length
+            && self.incoming.trailers.is_none();
         whole.then(|| {
-            self.exchange.receive = crate::exchange::Receive::Ended;
+            self.exchange.receive = Receive::Ended;
             self.take(usize::MAX)
         })
     }
@@ -268,8 +270,16 @@ impl Stream {
         if self.receiver.is_some() {
             return Fed::Nothing;
         }
-        self.exchange.receive = crate::exchange::Receive::Ended;
-        Fed::End(self.incoming.trailers.take())
+        match self.failure.take() {
+            Some(error) => {
+                self.exchange.receive = Receive::Failed;
+                Fed::Failed(error)
+            }
+            None => {
+                self.exchange.receive = Receive::Ended;
+                Fed::End(self.incoming.trailers.take())
+            }
+        }
     }
 
     /// Takes bytes for the caller and gives their window back to the peer.

@@ -1,0 +1,12 @@
+import { listen } from '../../../index.js'
+const headers = { 'content-type': 'text/plain' }
+const listener = await listen({ port: Number(process.env.PORT) })
+for await (const connection of listener) void onConnection(connection)
+
+async function onConnection(connection) {
+  for await (const stream of connection) void onStream(stream)
+}
+
+async function onStream(stream) {
+  for await (const { key } of stream) await stream.send(key, { headers, body: 'Hello, World!' })
+}

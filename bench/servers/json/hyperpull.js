@@ -1,0 +1,11 @@
+import { listen } from '../../../index.js'
+const headers = { 'content-type': 'application/json' }
+for await (const connection of await listen({ port: Number(process.env.PORT) })) void onConnection(connection)
+
+async function onConnection(connection) {
+  for await (const stream of connection) void onStream(stream)
+}
+
+async function onStream(stream) {
+  for await (const { key, body } of stream) await stream.send(key, { headers, body: JSON.stringify(await body.json()) })
+}

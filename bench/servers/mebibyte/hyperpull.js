@@ -1,0 +1,12 @@
+import { listen } from '../../../index.js'
+const headers = { 'content-type': 'text/plain' }
+const mebibyte = Buffer.alloc(1 << 20, 'x')
+for await (const connection of await listen({ port: Number(process.env.PORT) })) void onConnection(connection)
+
+async function onConnection(connection) {
+  for await (const stream of connection) void onStream(stream)
+}
+
+async function onStream(stream) {
+  for await (const { key } of stream) await stream.send(key, { headers, body: mebibyte })
+}

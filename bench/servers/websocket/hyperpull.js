@@ -1,0 +1,12 @@
+import { listen } from '../../../index.js'
+import { accept, adopt } from './adopt.js'
+for await (const connection of await listen({ port: Number(process.env.PORT) })) void onConnection(connection)
+
+async function onConnection(connection) {
+  for await (const stream of connection) for await (const request of stream) await onRequest(stream, request)
+}
+
+async function onRequest(stream, request) {
+  const tunnel = await stream.upgrade(request.key, { headers: accept(request) })
+  adopt(request, tunnel, (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })))
+}
