@@ -219,7 +219,7 @@ test('the forms of the target', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))
   await client.write(
-    'GET http://example.test:81/x?y=z HTTP/1.1\r\nhost: other\r\n\r\n' +
+    'GET http://example.test:81/x?y=z HTTP/1.1\r\nhost: example.test:81\r\n\r\n' +
       'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n' +
       'GET //double//slash?a?b HTTP/1.1\r\nhost: A.Test\r\n\r\n' +
       'GET /%7Euser/%2F HTTP/1.1\r\nhost: [::1]:80\r\n\r\n' +

@@ -2,4 +2,5 @@
 
 mod cursor;
 pub(crate) mod frames;
+mod lines;
 pub(crate) mod tap;

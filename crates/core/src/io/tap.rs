@@ -13,11 +13,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{cursor, frames::FrameScan};
+use super::{cursor, frames::FrameScan, lines::LineScan};
 
 /// Bytes that the tap reads ahead of the codec while it watches for the peer's leaving.
 const WATCH_BYTES: usize = 16 << 10;
@@ -76,6 +76,8 @@ pub(crate) struct TapState {
     pub(crate) taken: Count,
     /// h1: `taken`, as it was at the last complete flush.
     pub(crate) taken_flushed: Count,
+    /// h1: the number, from 1, of a head with a bare LF; 0 when there was none.
+    bare_head: Count,
     /// The codec gets no more bytes for now.
     hold: AtomicBool,
     /// Read ahead of the codec, a little, to see the peer leave.
@@ -99,6 +101,11 @@ impl TapState {
     /// Bytes are held back from the codec.
     pub(crate) fn holds(&self) -> bool {
         self.hold.load(Relaxed)
+    }
+
+    /// h1: the head of this number, from 1, had a line that ended in a bare LF.
+    pub(crate) fn is_bare(&self, head: u64) -> bool {
+        self.bare_head.get() == head
     }
 
     pub(crate) fn set_watch(&self, watch: bool) {
@@ -163,12 +170,13 @@ pub(crate) struct Tap<IO> {
     io: IO,
     early: BytesMut,
     speaks: Speaks,
+    lines: LineScan,
     state: Arc<TapState>,
 }
 
 impl<IO> Tap<IO> {
     pub(crate) fn new(io: IO, early: BytesMut, speaks: Speaks, state: Arc<TapState>) -> Self {
-        Self { io, early, speaks, state }
+        Self { io, early, speaks, lines: LineScan::default(), state }
     }
 
     /// The transport, and the bytes that were read and never given to the codec.
@@ -194,6 +202,15 @@ impl<IO: AsyncRead + Unpin> Tap<IO> {
         }
     }
 
+    /// Bytes on their way to the codec.
+    fn give(&mut self, bytes: &[u8]) {
+        if self.speaks == Speaks::Http1
+            && let Some(head) = self.lines.read(bytes, self.state.flushed.get())
+        {
+            self.state.bare_head.set(head);
+        }
+    }
+
     fn took(&self, bytes: usize) {
         if bytes == 0 {
             self.state.eof.store(true, Relaxed);
@@ -212,8 +229,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         }
         if !this.early.is_empty() {
             let take = this.early.len().min(buf.remaining());
-            buf.put_slice(&this.early[..take]);
-            this.early.advance(take);
+            let early = this.early.split_to(take);
+            this.give(&early);
+            buf.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
         if this.state.eof() {
@@ -223,6 +241,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         match ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
             Ok(()) => {
                 this.took(buf.filled().len() - before);
+                this.give(&buf.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             Err(error) => {

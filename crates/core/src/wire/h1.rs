@@ -241,6 +241,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let (method, uri, fields) = (request.method(), request.uri(), request.headers().len());
         let refusal = match request::check(method, uri, request.version(), fields, &survey, false, limits) {
             Err(refusal) => Some(refusal),
+            Ok(()) if self.tap.is_bare(u64::from(self.requests) + 1) => Some(Refusal::BadRequest),
             Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
             Ok(()) => (self.draining && self.credits == 0).then_some(Refusal::Draining),
         };
