@@ -1,12 +1,13 @@
 // Hot: runs for every response. Checks field sections while it copies them into the command buffer; nothing is
-// allocated for a plain object of known names and short values.
+// allocated for a plain object of known names and short values. A field that is sent again and again is copied as it was
+// encoded the first time.
 //
 // A field on the wire (docs/crossing.md): u16 name · u16 value length · name bytes · value bytes, little endian.
 
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { HEADER_NAMES } from './layout.js'
-import type { RawBuffer } from './raw.js'
+import { Memory } from './raw.js'
 
 type HeadersLike = contract.HeadersLike
 
@@ -50,18 +51,35 @@ const MAX_VALUE = 0xffff
 const MAX_NAME = 0x7fff
 /** Spellings remembered. Names may come from data (a proxy's), so the memory of them is bounded. */
 const MAX_SPELLINGS = 1024
+/** Fields whose values are few: those are remembered as encoded, so many of each. */
+const REPEATED = new Set(['content-type', 'cache-control', 'vary', 'server', 'content-encoding', 'accept-ranges', 'access-control-allow-origin', 'allow'])
+const MAX_VALUES = 64
 
+const hasOwn = Object.prototype.hasOwnProperty
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const CONNECTION_VALUE = /^(?:close|keep-alive)$/i
 
+/** A whole field as it is written, in words of four bytes; the last one may be padded. */
+class Encoded {
+  constructor(
+    readonly words: Uint32Array,
+    readonly length: number,
+  ) {}
+}
+
 class FieldName {
+  /** By value. null: values of this name are not remembered. */
+  readonly encoded: Map<string, Encoded> | null
+
   constructor(
     readonly text: string,
     /** The first two bytes on the wire: the name's number, or its length. */
     readonly code: number,
     readonly role: number,
-  ) {}
+  ) {
+    this.encoded = REPEATED.has(text) ? new Map() : null
+  }
 }
 
 const spellings = new Map<string, FieldName>()
@@ -86,18 +104,18 @@ let preparedCount = 0
 let hopSeen = false
 
 export function prepareHead(headers: HeadersLike): contract.PreparedHead {
-  const room = Buffer.allocUnsafe(1 << 16) as RawBuffer
+  const memory = new Memory(1 << 16)
   hopSeen = false
-  const end = encodeFields(room, 0, room.length, headers, 0)
-  const prepared = new Prepared(preparedCount++, Uint8Array.prototype.slice.call(room, 0, end), declaredLength, hopSeen)
+  const end = encodeFields(memory, 0, memory.bytes.length, headers, 0)
+  const prepared = new Prepared(preparedCount++, new Uint8Array(memory.bytes.subarray(0, end)), declaredLength, hopSeen)
   return prepared as unknown as contract.PreparedHead
 }
 
 /** Writes `headers` from `at` and gives the offset behind them. Throws ERR_INVALID_HEADER. */
-export function encodeFields(out: RawBuffer, at: number, end: number, headers: HeadersLike, place: number): number {
+export function encodeFields(out: Memory, at: number, end: number, headers: HeadersLike, place: number): number {
   declaredLength = -1
   if (typeof headers !== 'object' || headers === null) throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
-  if (Symbol.iterator in headers) {
+  if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
     for (const pair of headers as Iterable<readonly [string, string]>) {
       if (!Array.isArray(pair) || pair.length !== 2) throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
       at = encodeField(out, at, end, pair[0], pair[1], place)
@@ -105,7 +123,8 @@ export function encodeFields(out: RawBuffer, at: number, end: number, headers: H
     return at
   }
   const record = headers as Record<string, string | number | ReadonlyArray<string>>
-  for (const name of Object.keys(record)) {
+  for (const name in record) {
+    if (!hasOwn.call(record, name)) continue
     const value = record[name]
     if (typeof value === 'string') at = encodeField(out, at, end, name, value, place)
     else if (Array.isArray(value)) for (const item of value) at = encodeField(out, at, end, name, item, place)
@@ -115,50 +134,73 @@ export function encodeFields(out: RawBuffer, at: number, end: number, headers: H
 }
 
 /** Writes the content-length of a body whose length is known. */
-export function encodeLength(out: RawBuffer, at: number, length: number): number {
+export function encodeLength(out: Memory, at: number, length: number): number {
   declaredLength = -1
-  return encodeField(out, at, out.length, 'content-length', length, 0)
+  return encodeField(out, at, out.bytes.length, 'content-length', length, 0)
 }
 
-function encodeField(out: RawBuffer, at: number, end: number, name: string, value: string | number, place: number): number {
+function encodeField(out: Memory, at: number, end: number, name: string, value: string | number, place: number): number {
   const field = spellings.get(name) ?? fieldName(name)
+  const known = (place & IN_TRAILERS) === 0 ? field.encoded?.get(value as string) : undefined
+  if (known === undefined) return encodeNew(out, at, end, field, value, place)
+  const { words, length } = known
+  if (at + length + 4 > end) throw tooLarge()
+  for (let i = 0; i < words.length; i++) out.view.setUint32(at + 4 * i, words[i], true)
+  return at + length
+}
+
+function encodeNew(out: Memory, start: number, end: number, field: FieldName, value: string | number, place: number): number {
   if (typeof value !== 'string') {
     if (typeof value !== 'number') throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' must be a string, a number or an array of strings`)
     value = String(value)
   }
   // RFC 9110 section 5.5: white space around a value is not part of it (and on HTTP/2 malformed).
   if (value.charCodeAt(0) <= 32 || value.charCodeAt(value.length - 1) <= 32) value = value.replace(/^[\t ]+|[\t ]+$/g, '')
-  if (field.role !== PLAIN && !admit(field, value, place)) return at
+  if (field.role !== PLAIN && !admit(field, value, place)) return start
 
   const length = value.length
   const named = field.code >= KNOWN ? 0 : field.text.length
   if (length > MAX_VALUE) throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' is longer than ${MAX_VALUE} bytes`)
-  if (at + 4 + named + length > end) throw new PullError('ERR_INVALID_HEADER', 'the header section is too large')
+  if (start + 4 + named + length > end) throw tooLarge()
 
-  out[at] = field.code
-  out[at + 1] = field.code >> 8
-  out[at + 2] = length
-  out[at + 3] = length >> 8
-  at += 4
-  if (named > 0) {
-    const text = field.text
-    for (let i = 0; i < named; i++) out[at++] = text.charCodeAt(i)
-  }
-  if (length <= SHORT) {
-    for (let i = 0; i < length; i++) {
-      const c = value.charCodeAt(i)
-      if (c < 32 ? c !== 9 : c > 126 && (c === 127 || c > 255)) throw badValue(field)
-      out[at++] = c
-    }
-    return at
-  }
-  if (BAD_VALUE.test(value)) throw badValue(field)
-  out.latin1Write(value, at)
-  return at + length
+  out.view.setUint32(start, field.code | (length << 16), true)
+  let at = start + 4
+  if (named > 0) at += out.putShort(at, field.text)
+  at += length > SHORT ? putLong(out, at, field, value) : putValue(out, at, field, value)
+  if (field.encoded !== null && field.encoded.size < MAX_VALUES && length <= SHORT) remember(out, start, at, field.encoded, value)
+  return at
 }
 
-function badValue(field: FieldName): PullError {
-  return new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
+/** Writes a value, checked on the way: a sign bit in `bad` tells of a control, of DEL, or of what is over 0xff. */
+function putValue({ bytes }: Memory, at: number, field: FieldName, value: string): number {
+  const length = value.length
+  let bad = 0
+  for (let i = 0; i < length; i++) {
+    const c = value.charCodeAt(i)
+    bad |= (c - 32) | ((c ^ 127) - 1) | (255 - c)
+    bytes[at + i] = c
+  }
+  if (bad < 0) checkValue(field, value)
+  return length
+}
+
+function putLong({ bytes }: Memory, at: number, field: FieldName, value: string): number {
+  checkValue(field, value)
+  return bytes.latin1Write(value, at)
+}
+
+function checkValue(field: FieldName, value: string): void {
+  if (BAD_VALUE.test(value)) throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
+}
+
+function remember(out: Memory, start: number, end: number, encoded: Map<string, Encoded>, value: string): void {
+  const words = new Uint32Array(Math.ceil((end - start) / 4))
+  for (let i = 0; i < words.length; i++) words[i] = out.view.getUint32(start + 4 * i, true)
+  encoded.set(value, new Encoded(words, end - start))
+}
+
+function tooLarge(): PullError {
+  return new PullError('ERR_INVALID_HEADER', 'the header section is too large')
 }
 
 /** A spelling that is not remembered. */

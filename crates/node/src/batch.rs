@@ -360,3 +360,59 @@ fn write_fields(bytes: &mut Vec<u8>, fields: &HeaderMap) {
         bytes.push(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method, header::HOST};
+
+    use super::*;
+
+    const KEY: Key = Key { connection: 7, stream: 1, sequence: 2 };
+
+    fn written(method: &str, uri: &str, version: Version, body: RequestBody, capacity: usize) -> Option<Batch> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_bytes(b"h\xe9").unwrap_or(HeaderValue::from_static("none")));
+        let head = RequestHead {
+            method: Method::from_bytes(method.as_bytes()).unwrap_or_default(),
+            uri: uri.parse().unwrap_or_default(),
+            version,
+            headers,
+            upgrade: None,
+            received_at: Instant::now(),
+        };
+        let mut outbox = Outbox::new(Clock::starting(5.0), capacity);
+        outbox.request(KEY, &head, body).then_some(outbox.batch)
+    }
+
+    #[test]
+    fn a_request_is_written_as_the_contract_says() {
+        let body = RequestBody::Complete(Bytes::from_static(b"body"));
+        let batch = written("BREW", "/a?b", Version::HTTP_11, body, CAPACITY_MIN).unwrap_or_default();
+        assert_eq!(batch.bytes, b"/a?b\0\0\0BREW\0host\0h\xe9\0body");
+        assert_eq!(&batch.records[..4], [EventKind::Request.number(), 7, 1, 2]);
+        assert_eq!(&batch.records[A..], [1 << 8 | 3 << 16, 20, 4, 4]);
+        assert_eq!(extent(&batch.records), (24, 0));
+    }
+
+    #[test]
+    fn a_target_is_written_as_it_was_sent() {
+        let cases = [
+            ("GET", "http://a/b", Version::HTTP_11, "http://a/b\0a\0"),
+            ("GET", "http://a/b", Version::HTTP_2, "/b\0a\0"),
+            ("CONNECT", "a:1", Version::HTTP_11, "a:1\0a:1\0"),
+            ("OPTIONS", "*", Version::HTTP_10, "*\0\0"),
+        ];
+        for (method, uri, version, text) in cases {
+            let batch = written(method, uri, version, RequestBody::None, CAPACITY_MIN).unwrap_or_default();
+            assert_eq!(&batch.bytes[..text.len()], text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn no_record_has_more_bytes_than_there_is_room_for() {
+        let body = || RequestBody::Complete(Bytes::from_static(b"body"));
+        assert!(written("GET", "/", Version::HTTP_11, body(), 10).is_none());
+        let batch = written("GET", "/", Version::HTTP_11, body(), 14).unwrap_or_default();
+        assert_eq!((extent(&batch.records), batch.blobs.len()), ((13, 1), 1));
+    }
+}

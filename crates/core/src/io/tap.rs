@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, IoSlice},
-    mem::MaybeUninit,
+    mem::{self, MaybeUninit},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{cursor, frames::FrameScan, lines::LineScan};
+use super::{cursor, frames::FrameScan, lines};
 
 /// Bytes that the tap reads ahead of the codec while it watches for the peer's leaving.
 const WATCH_BYTES: usize = 16 << 10;
@@ -68,6 +68,8 @@ pub(crate) struct TapState {
     pub(crate) read: Count,
     /// Bytes the transport took.
     pub(crate) written: Count,
+    /// h1: requests that the engine took from the codec.
+    pub(crate) requests: Count,
     /// h1: response bodies that the codec has let go of.
     pub(crate) ended: Count,
     /// h1: `ended`, as it was at the last complete flush.
@@ -170,13 +172,14 @@ pub(crate) struct Tap<IO> {
     io: IO,
     early: BytesMut,
     speaks: Speaks,
-    lines: LineScan,
+    /// Of the last read that began where a head is expected: the head's number, and the read's last byte.
+    head_read: (u64, u8),
     state: Arc<TapState>,
 }
 
 impl<IO> Tap<IO> {
     pub(crate) fn new(io: IO, early: BytesMut, speaks: Speaks, state: Arc<TapState>) -> Self {
-        Self { io, early, speaks, lines: LineScan::default(), state }
+        Self { io, early, speaks, head_read: (0, 0), state }
     }
 
     /// The transport, and the bytes that were read and never given to the codec.
@@ -202,12 +205,20 @@ impl<IO: AsyncRead + Unpin> Tap<IO> {
         }
     }
 
-    /// Bytes on their way to the codec.
-    fn give(&mut self, bytes: &[u8]) {
-        if self.speaks == Speaks::Http1
-            && let Some(head) = self.lines.read(bytes, self.state.flushed.get())
+    /// Bytes on their way to the codec: a head with a bare LF is noted.
+    fn look(&mut self, bytes: &[u8]) {
+        let answered = self.state.flushed.get();
+        // While a request is in hand these are a body's bytes.
+        if self.speaks == Speaks::Http2 || answered < self.state.requests.get() {
+            return;
+        }
+        let Some(&last) = bytes.last() else { return };
+        let (number, previous) = mem::replace(&mut self.head_read, (answered + 1, last));
+        let mid_head = number == answered + 1;
+        if lines::has_bare_lf(previous, bytes)
+            && let Some(nth) = lines::bare_head(previous, bytes, mid_head)
         {
-            self.state.bare_head.set(head);
+            self.state.bare_head.set(answered + nth);
         }
     }
 
@@ -230,7 +241,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         if !this.early.is_empty() {
             let take = this.early.len().min(buf.remaining());
             let early = this.early.split_to(take);
-            this.give(&early);
+            this.look(&early);
             buf.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
@@ -241,7 +252,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         match ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
             Ok(()) => {
                 this.took(buf.filled().len() - before);
-                this.give(&buf.filled()[before..]);
+                this.look(&buf.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             Err(error) => {
@@ -254,9 +265,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
 
 impl<IO: AsyncWrite + Unpin> Tap<IO> {
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.state.interim_waiting.load(Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
+        if self.state.interim_waiting.load(Relaxed) { self.write_interim(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    #[cold]
+    fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut interim = lock(&self.state.interim);
         while !interim.is_empty() {
             let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &interim));

@@ -259,6 +259,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         drop(slot);
         let sequence = self.requests;
         self.requests += 1;
+        self.tap.requests.set(u64::from(self.requests));
         self.head_since = None;
         self.waiting_since = turn.now;
         if let Some(refusal) = refusal {
