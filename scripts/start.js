@@ -5,7 +5,10 @@ install()
 build({ onlyStale: true })
 
 const { listen } = await import('../index.js')
-const listener = await listen({ port: Number(process.env.PORT ?? 8080) })
+const listener = await listen({ port: Number(process.env.PORT ?? 8080) }).catch((error) => {
+  console.error(error.message)
+  process.exit(1)
+})
 console.log(`listening on http://${listener.address.host}:${listener.address.port}`)
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => listener.drain())
 

@@ -16,9 +16,9 @@ export function run(command, ...args) {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${signal ?? status}`)
 }
 
-/** npm ci, when node_modules is missing or older than the lock file. */
+/** When node_modules is missing or older than the lock file. Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which not every registry has. */
 export function install() {
-  if (newest('node_modules/.package-lock.json') < newest('package-lock.json') || !existsSync(at('node_modules'))) run(npm, 'ci', '--no-audit', '--no-fund')
+  if (newest('node_modules/.package-lock.json') < newest('package-lock.json') || !existsSync(at('node_modules'))) run(npm, 'install', '--no-audit', '--no-fund')
 }
 
 /** The addon and the facade; `onlyStale` leaves out what is newer than its sources. */
