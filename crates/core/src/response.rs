@@ -1,7 +1,7 @@
 //! Which responses are let out.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::error::{Code, Error};
 
@@ -24,27 +24,36 @@ pub(crate) fn check_final(head: &ResponseHead) -> Result<Option<u64>, Error> {
     if !(200..600).contains(&head.status.as_u16()) {
         return Err(Error::new(Code::InvalidStatus, format!("{} is no final status", head.status.as_u16())));
     }
-    if head.headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Error::new(Code::InvalidHeader, "transfer-encoding is set by the server"));
+    // One pass, in which the length of a name rules out most of them.
+    let mut declared = None;
+    for (name, value) in &head.headers {
+        let name = name.as_str();
+        match name.len() {
+            17 if name == "transfer-encoding" => {
+                return Err(Error::new(Code::InvalidHeader, "transfer-encoding is set by the server"));
+            }
+            14 if name == "content-length" => {
+                let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
+                let length = value.to_str().ok().filter(|_| digits).and_then(|text| text.parse().ok());
+                declared = match (declared, length) {
+                    (None, Some(length)) => Some(length),
+                    _ => return Err(Error::new(Code::InvalidHeader, "content-length must be one decimal number")),
+                };
+            }
+            _ => {}
+        }
     }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(None) };
-    let digits = length.as_bytes();
-    let value = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match (value.and_then(|text| text.parse().ok()), lengths.next()) {
-        (Some(length), None) => Ok(Some(length)),
-        _ => Err(Error::new(Code::InvalidHeader, "content-length must be one decimal number")),
-    }
+    Ok(declared)
 }
 
-/// Checks a head that comes with its whole body.
-pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<(), Error> {
+/// Checks a head that comes with its whole body; the declared Content-Length comes back.
+pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<Option<u64>, Error> {
     match check_final(head)? {
         Some(declared) if !bodiless && declared != body.len() as u64 => Err(Error::new(
             Code::BodyLengthMismatch,
             format!("the body has {} bytes, its content-length is {declared}", body.len()),
         )),
-        _ => Ok(()),
+        declared => Ok(declared),
     }
 }
 
@@ -57,28 +66,64 @@ pub(crate) fn check_interim(status: StatusCode) -> Result<(), Error> {
     }
 }
 
-/// Fields that speak of one h1 connection and may not be sent on h2 (RFC 9113 section 8.2.2).
+/// Takes out the fields that speak of one h1 connection and may not be sent on h2 (RFC 9113 section 8.2.2).
 pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<_> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| header::HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
+    if !headers.keys().any(is_connection_field) {
+        return;
     }
-    for name in ["keep-alive", "proxy-connection"] {
+    let named: Vec<_> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    for name in named {
         headers.remove(name);
     }
-    headers.remove(header::UPGRADE);
+    while let Some(name) = headers.keys().find(|name| is_connection_field(name)).cloned() {
+        headers.remove(name);
+    }
 }
 
-/// A Content-Length value.
+fn is_connection_field(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "upgrade")
+}
+
+/// A Content-Length value, in one allocation.
 pub(crate) fn length_value(length: usize) -> HeaderValue {
-    HeaderValue::from(length)
+    let mut digits = [0; 20];
+    let mut rest = length;
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_fields_go_with_what_they_name() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("connection", "x-hop, close"), ("x-hop", "1"), ("keep-alive", "5"), ("x-end", "1")] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip_connection_fields(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-end"]);
+    }
+
+    #[test]
+    fn lengths() {
+        for length in [0, 9, 10, 1234567890, usize::MAX] {
+            assert_eq!(length_value(length), HeaderValue::from(length));
+        }
+    }
 }

@@ -44,16 +44,28 @@ const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// hyper is driven again at most so often in one turn, then the turn is left and asked for anew.
 const ROUNDS: usize = 8;
 
-#[derive(Default)]
-struct SlotState {
-    request: Option<Request<Incoming>>,
-    response: Option<Response<OutBody>>,
+/// A request as hyper gave it. Its head moves once, to where it stays.
+struct Arrived {
+    head: Box<RequestHead>,
+    body: Incoming,
+    upgradable: bool,
 }
 
-#[derive(Clone, Default)]
+struct SlotState {
+    request: Option<Arrived>,
+    response: Option<Response<OutBody>>,
+    /// Stands in for the time of arrival until the engine fills that in.
+    opened_at: Instant,
+}
+
+#[derive(Clone)]
 struct Slot(Arc<Mutex<SlotState>>);
 
 impl Slot {
+    fn new(opened_at: Instant) -> Self {
+        Self(Arc::new(Mutex::new(SlotState { request: None, response: None, opened_at })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,7 +77,18 @@ impl Service<Request<Incoming>> for Slot {
     type Future = Self;
 
     fn call(&self, request: Request<Incoming>) -> Self {
-        self.lock().request = Some(request);
+        let (parts, body) = request.into_parts();
+        let mut slot = self.lock();
+        let head = Box::new(RequestHead {
+            method: parts.method,
+            uri: parts.uri,
+            version: parts.version,
+            headers: parts.headers,
+            upgrade: None,
+            received_at: slot.opened_at,
+        });
+        slot.request = Some(Arrived { head, body, upgradable: parts.extensions.get::<OnUpgrade>().is_some() });
+        drop(slot);
         self.clone()
     }
 }
@@ -102,7 +125,6 @@ struct Current {
 
 /// What a head's fields said, kept while the request moves out of the slot.
 struct Facts {
-    upgrade: Option<Upgrade>,
     trailers_welcome: bool,
     expects_continue: bool,
     both_framings: bool,
@@ -155,7 +177,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         config: Arc<Config>,
         now: Instant,
     ) -> Self {
-        let slot = Slot::default();
+        let slot = Slot::new(now);
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
@@ -234,12 +256,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             return false;
         }
         let mut slot = self.slot.lock();
-        let Some(request) = &slot.request else { return false };
+        let Some(Arrived { head, body, upgradable }) = &mut slot.request else { return false };
         let limits = &self.config.limits;
-        let length = request.body().size_hint().exact().filter(|&length| length > 0);
-        let survey = Survey::of(request.headers());
-        let (method, uri, fields) = (request.method(), request.uri(), request.headers().len());
-        let refusal = match request::check(method, uri, request.version(), fields, &survey, false, limits) {
+        let length = body.size_hint().exact().filter(|&length| length > 0);
+        let survey = Survey::of(&head.headers);
+        let fields = head.headers.len();
+        let refusal = match request::check(&head.method, &head.uri, head.version, fields, &survey, false, limits) {
             Err(refusal) => Some(refusal),
             Ok(()) if self.tap.is_bare(u64::from(self.requests) + 1) => Some(Refusal::BadRequest),
             Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
@@ -249,13 +271,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             return false;
         }
         let facts = Facts {
-            upgrade: if request.extensions().get::<OnUpgrade>().is_some() { survey.upgrade(method) } else { None },
             trailers_welcome: survey.welcomes_trailers,
             expects_continue: survey.expects_continue,
             both_framings: survey.has_both_framings(),
             length,
         };
-        let Some(request) = slot.request.take() else { return false };
+        if *upgradable {
+            head.upgrade = survey.upgrade(&head.method);
+        }
+        head.received_at = turn.now;
+        let Some(Arrived { head, body, .. }) = slot.request.take() else { return false };
         drop(slot);
         let sequence = self.requests;
         self.requests += 1;
@@ -265,7 +290,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         if let Some(refusal) = refusal {
             self.refuse(refusal, turn);
         } else {
-            self.deliver(request, sequence, facts, turn);
+            self.deliver(head, body, sequence, facts, turn);
         }
         true
     }
@@ -280,9 +305,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.answering = Answering::Refusing;
     }
 
-    fn deliver(&mut self, request: Request<Incoming>, sequence: u32, facts: Facts, turn: &mut Turn<'_, '_>) {
+    fn deliver(
+        &mut self,
+        head: Box<RequestHead>,
+        incoming: Incoming,
+        sequence: u32,
+        facts: Facts,
+        turn: &mut Turn<'_, '_>,
+    ) {
         self.credits -= 1;
-        let (parts, incoming) = request.into_parts();
         let has_body = !incoming.is_end_stream();
         let key = Key { connection: self.number, stream: STREAM, sequence };
         let mut current = Box::new(Current {
@@ -291,9 +322,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             incoming: has_body.then_some(incoming),
             stash: Bytes::new(),
             writer: None,
-            head_request: parts.method == Method::HEAD,
-            version: parts.version,
-            upgrade: facts.upgrade,
+            head_request: head.method == Method::HEAD,
+            version: head.version,
+            upgrade: head.upgrade.clone(),
             trailers_welcome: facts.trailers_welcome,
             continue_asked: false,
             outcome: None,
@@ -316,14 +347,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             None if has_body => RequestBody::Streamed { length: facts.length },
             None => RequestBody::None,
         };
-        let head = Box::new(RequestHead {
-            method: parts.method,
-            uri: parts.uri,
-            version: parts.version,
-            headers: parts.headers,
-            upgrade: current.upgrade.clone(),
-            received_at: turn.now,
-        });
         self.answering = Answering::Current(current);
         turn.events.push_back(Event::Request { key, head, body });
     }

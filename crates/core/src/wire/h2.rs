@@ -622,12 +622,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         let bodiless = response::bodiless(head.status, stream.head_request);
-        response::check_whole(&head, &body, bodiless)?;
-        if !head.headers.contains_key(header::CONTENT_LENGTH) && head.status != StatusCode::NO_CONTENT {
-            // Unknown on 304 (RFC 9110 section 8.6) unless a body was given to say it.
-            if head.status != StatusCode::NOT_MODIFIED || !body.is_empty() {
-                head.headers.insert(header::CONTENT_LENGTH, response::length_value(body.len()));
-            }
+        let declared = response::check_whole(&head, &body, bodiless)?;
+        // On 304 it is unknown (RFC 9110 section 8.6), unless a body was given to say it.
+        let says = match head.status {
+            StatusCode::NO_CONTENT => false,
+            StatusCode::NOT_MODIFIED => !body.is_empty(),
+            _ => true,
+        };
+        if declared.is_none() && says {
+            head.headers.insert(header::CONTENT_LENGTH, response::length_value(body.len()));
         }
         let empty = bodiless || (body.is_empty() && trailers.is_none());
         stream.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
