@@ -327,8 +327,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn detect(&mut self, mut io: IO, mut early: BytesMut, cx: &mut Context<'_>, now: Instant) -> bool {
         let detected = match self.config.protocols {
             Protocols::Http1 => Detected::Http1,
-            Protocols::Http2 => Detected::Http2,
-            Protocols::Both => detect(&mut io, &mut early, &self.tap, cx),
+            Protocols::Http2 | Protocols::Both => detect(&mut io, &mut early, &self.tap, cx),
         };
         match detected {
             Detected::Pending if self.draining => {
@@ -337,6 +336,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             Detected::Pending if self.too_late(now) => {}
             Detected::Pending => self.phase = Phase::Detecting { io, early },
             Detected::Closed(reason) => self.closed(reason),
+            Detected::Http1 if self.config.protocols == Protocols::Http2 => {
+                self.events.push_back(Event::Refused(Refusal::Protocol));
+                let reason =
+                    CloseReason::new(CloseCode::ProtocolError, "the peer does not begin with the HTTP/2 preface");
+                self.phase = Phase::Closing(Closing { io, reason, linger: true, shut: false, until: now + LINGER });
+            }
             Detected::Http1 => {
                 let wire = H1::new(self.number, io, early, self.tap.clone(), self.config.clone(), now);
                 self.open(Phase::Http1(Box::new(wire)), Protocol::Http1);

@@ -280,3 +280,16 @@ fn cancels_before_the_pull_do_not_kill_the_connection() {
         assert_eq!(answer.await.unwrap().status(), 200);
     }));
 }
+
+#[test]
+fn without_the_preface_an_h2_connection_is_closed_and_not_reset() {
+    run(async {
+        let config = Config { protocols: hyperpull::config::Protocols::Http2, ..Config::default() };
+        let mut rig = Rig::with(1 << 16, config);
+        rig.client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(matches!(rig.event().await, Event::Refused(Refusal::Protocol)));
+        assert!(rig.quiet().await, "the transport is kept until the peer has seen its end");
+        rig.client.finish().await;
+        assert_eq!(rig.closed().await.code, CloseCode::ProtocolError);
+    });
+}
