@@ -86,6 +86,34 @@ test('a source is not pulled further than the client reads', async (t) => {
   t.is((await sending).bytes, 2000 * (64 << 10))
 })
 
+for (const how of ['the client goes', 'the request was a HEAD', 'the listener closes'] as const) {
+  test(`a source is closed when ${how}`, async (t) => {
+    for (const kind of ['generator', 'ReadableStream'] as const) {
+      const listener = await open(t)
+      const client = await RawClient.connect(portOf(listener))
+      await client.write(how === 'the request was a HEAD' ? get.replace('GET', 'HEAD') : get)
+      const request = await pull(listener)
+      let close = () => {}
+      const closed = new Promise<void>((resolve) => (close = resolve))
+      const generator = (async function* () {
+        try {
+          for (;;) yield Buffer.alloc(100_000)
+        } finally {
+          close()
+        }
+      })()
+      await generator.next()
+      const stream = new ReadableStream<Uint8Array>({ pull: (controller) => controller.enqueue(new Uint8Array(100_000)), cancel: () => close() })
+      const sending = request.stream.send(request.key, { body: kind === 'generator' ? generator : stream })
+      if (how === 'the client goes') client.reset()
+      if (how === 'the listener closes') void listener.close()
+      await closed
+      if (how === 'the request was a HEAD') t.is((await sending).bytes, 0)
+      else await rejected(t, sending, 'ERR_PEER_CLOSED', 'ERR_PEER_RESET', 'ERR_CLOSED')
+    }
+  })
+}
+
 for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
   const make = () => (kind === 'a Uint8Array' ? large : new Blob([large]).stream())
 

@@ -253,6 +253,56 @@ test('a body that stops at FIN is ERR_PEER_CLOSED', async (t) => {
   await rejected(t, bytes, 'ERR_PEER_CLOSED')
 })
 
+test('a loop that is left early leaves the rest, which can still be read', async (t) => {
+  const listener = await open(t)
+  for (const way of ['for await', 'toWeb', 'toNode'] as const) {
+    const client = h1Client(portOf(listener))
+    t.teardown(() => client.close())
+    const reply = client.fetch({ method: 'POST', body: 'x'.repeat(300_000) })
+    const request = await pull(listener)
+    const body = must(request.body)
+    let seen = 0
+    if (way === 'toWeb') {
+      const reader = body.toWeb().getReader()
+      seen += must((await reader.read()).value).length
+      await reader.cancel()
+    } else {
+      for await (const chunk of way === 'toNode' ? body.toNode() : body) {
+        seen += (chunk as Uint8Array).length
+        break
+      }
+    }
+    t.true(seen > 0 && seen < 300_000)
+    if (way === 'for await') t.is(seen + (await body.bytes()).length, 300_000)
+    await request.stream.send(request.key, { body: 'done' })
+    t.is((await reply).text, 'done', way)
+  }
+})
+
+test('at its end a body stays at its end', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 3\r\n') + 'abc')
+  const request = await pull(listener)
+  const body = must(request.body)
+  t.is(String(Buffer.from(must(await body.nextChunk()))), 'abc')
+  t.is(await body.nextChunk(), null)
+  t.is(await body.nextChunk(), null)
+  await body.discard()
+  await request.stream.send(request.key, {})
+})
+
+test('what is not JSON is ERR_PROTOCOL with status 400', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('content-length: 3\r\n') + '{a}')
+  const request = await pull(listener)
+  const error = await rejected(t, must(request.body).json(), 'ERR_PROTOCOL')
+  t.is(error.status, 400)
+  t.true(error.cause instanceof SyntaxError)
+  await request.stream.send(request.key, { status: 400 })
+})
+
 test('toNode goes into a file and toWeb through a transform', async (t) => {
   const listener = await open(t)
   const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))

@@ -52,8 +52,8 @@ test.serial('10 000 waiting pulls cost no handle each', async (t) => {
   const before = { resources: process.getActiveResourcesInfo().length, descriptors: descriptors() }
   const pulls = Array.from({ length: 10_000 }, () => request.stream.nextRequest())
   pulls.push(...(Array.from({ length: 10_000 }, () => listener.nextConnection()) as never[]))
-  t.true(process.getActiveResourcesInfo().length <= before.resources + 1)
-  t.true(descriptors() <= before.descriptors + 1)
+  t.true(process.getActiveResourcesInfo().length < before.resources + 20, 'a timer or two of others, not one for each pull')
+  t.true(descriptors() < before.descriptors + 20)
   await listener.close()
   t.deepEqual(new Set(await Promise.all(pulls)), new Set([null]))
 })
@@ -77,7 +77,7 @@ test.serial('10 000 connections that wait in nextRequest cost a descriptor each 
   }
   await Promise.all(Array.from({ length: 100 }, open100))
   const after = await handles()
-  t.true(after.resources <= before.resources + 1, `${before.resources} resources before, ${after.resources} after`)
+  t.true(after.resources < before.resources + 20, `${before.resources} resources before, ${after.resources} after`)
   if (process.platform === 'linux') {
     t.true(after.descriptors - before.descriptors <= count + 5, `${after.descriptors - before.descriptors} descriptors`)
     t.true(after.descriptors - before.descriptors >= count, 'they are all open')

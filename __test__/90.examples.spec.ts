@@ -2,14 +2,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { WebSocket } from 'ws'
 import { h1Client, h2Client } from './_client.js'
-import { portPrinted, program, root, tool } from './_process.js'
+import { command, portPrinted, program, root, tool } from './_process.js'
 import { RawClient } from './_raw.js'
 import { soon } from './_server.js'
 
@@ -39,6 +38,30 @@ test('there are ten, none longer than 60 lines, and each has a test here', (t) =
     t.true(own.includes(`example(t, '${name.slice(0, -3)}'`), name)
   }
 })
+
+for (const name of readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts'))) {
+  test(`${name} outlives clients that break the protocol or leave`, async (t) => {
+    const { port } = await example(t, name.slice(0, -3), { COST: '1', INTERVAL: '1', DIRECTORY: tmpdir() })
+    const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+    const bad = [preface + '\0\0\0\x04\0\0\0\0\0' + '\0\0\x01\x04\0\0\0\0\0\0', 'rubbish\r\n\r\n', 'POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nrubbish\r\n']
+    for (const bytes of bad) {
+      const client = await RawClient.connect(port)
+      const heard = once(client.socket, 'data').catch(() => {})
+      await client.write(bytes)
+      await Promise.race([client.ended, heard])
+      client.reset()
+    }
+    for (const request of ['GET', 'PUT']) {
+      const client = await RawClient.connect(port)
+      await client.write(`${request} /x?10000000 HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n`)
+      client.reset()
+      await client.ended
+    }
+    const alive = await RawClient.connect(port)
+    await alive.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+    t.regex(await alive.until('\r\n\r\n'), /^HTTP\/1\.1 (103|200|400|426) /)
+  })
+}
 
 test('hello', async (t) => {
   const { url, h1, stop } = await example(t, 'hello')
@@ -214,16 +237,25 @@ test('reply-time', async (t) => {
   await stop()
 })
 
-test('npm start', async (t) => {
-  t.timeout(60_000)
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    const child = program(t, 'scripts/start.js', { PORT: '0' })
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`npm start, until ${signal}`, async (t) => {
+    t.timeout(60_000)
+    const child = command(t, 'npm', ['start'], { PORT: '0' })
     const port = await portPrinted(child)
-    const response = await new Promise<http.IncomingMessage>((resolve) => http.get({ port, host: '127.0.0.1', path: '/path' }, resolve))
-    t.is(response.statusCode, 200)
-    response.resume()
+    const { stdout } = await tool('curl', ['-sS', `http://127.0.0.1:${port}/path`])
+    t.regex(stdout, /Hello, World!/)
     await child.printed(/GET \/path HTTP\/1\.1: reply time \d+\.\d{3} ms\n/)
     child.child.kill(signal)
-    t.is((await child.ended).code, 0)
-  }
+    const { code, signal: killed } = await child.ended
+    t.is(killed, null)
+    t.is(code, 0)
+    await t.throwsAsync(fetch(`http://127.0.0.1:${port}/`), undefined, 'and the server is gone')
+  })
+}
+
+test('npm start on a port that is taken says so in a line', async (t) => {
+  const { port } = await example(t, 'hello')
+  const { code, stderr } = await command(t, process.execPath, ['scripts/start.js'], { PORT: `${port}` }).ended
+  t.is(code, 1)
+  t.regex(stderr, new RegExp(`^.*${port}.*in use.*\n$`, 'i'))
 })

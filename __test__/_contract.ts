@@ -4,24 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
-import type { ExecutionContext } from 'ava'
 import { PullError, prepareHead } from '../index.js'
-import type { IncomingRequest, Listener, ListenOptions, OutgoingResponse, Stream } from '../index.js'
+import type { IncomingRequest, OutgoingResponse } from '../index.js'
 import { drainBody } from './_client.js'
-import type { TestClient } from './_client.js'
-import { answer, must, open, pull, rejected, seeded } from './_server.js'
-
-export interface Setup {
-  /** Stands in front of each title. */
-  name: string
-  protocol: 'http/1.1' | 'h2'
-  scheme: 'http' | 'https'
-  httpVersion: '1.1' | '2.0'
-  listen: ListenOptions
-  client(listener: Listener): TestClient
-}
-
-type Handler = (request: IncomingRequest, stream: Stream) => unknown
+import { scenes } from './_scene.js'
+import type { Setup } from './_scene.js'
+import { must, pull, rejected, seeded } from './_server.js'
 
 export function contract(setup: Setup): void {
   const { name } = setup
@@ -388,27 +376,6 @@ export function contract(setup: Setup): void {
     t.is(report.aborted, 0)
     t.true(report.elapsedMs >= 0)
   })
-}
-
-function scenes(setup: Setup) {
-  /** A listener, a client of it, and the loops when there is a handler. */
-  const scene = async (t: ExecutionContext, handler?: Handler) => {
-    t.timeout(60_000)
-    const listener = await open(t, setup.listen)
-    const client = setup.client(listener)
-    t.teardown(() => client.close())
-    if (handler) void answer(listener, handler)
-    return { listener, client }
-  }
-  /** One exchange, answered with `response`. */
-  const one = async (t: ExecutionContext, response: OutgoingResponse | Response) => {
-    const { client, listener } = await scene(t)
-    const reply = client.fetch()
-    const request = await pull(listener)
-    const sent = await request.stream.send(request.key, response)
-    return [sent, await reply] as const
-  }
-  return { scene, one }
 }
 
 async function* later<T>(values: Iterable<T>): AsyncGenerator<T> {

@@ -24,7 +24,12 @@ export interface Program {
 
 /** Starts `node file` with the TypeScript loader; it is killed when the test ends. */
 export function program(t: ExecutionContext, file: string, env: Record<string, string> = {}, flags: string[] = []): Program {
-  const started = start(process.execPath, ['--import', '@oxc-node/core/register', ...flags, file], env)
+  return command(t, process.execPath, ['--import', '@oxc-node/core/register', ...flags, file], env)
+}
+
+/** Starts any command; it is killed when the test ends. */
+export function command(t: ExecutionContext, file: string, args: string[], env: Record<string, string> = {}): Program {
+  const started = start(file, args, env)
   t.teardown(() => started.child.kill('SIGKILL'))
   return started
 }

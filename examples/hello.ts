@@ -8,10 +8,10 @@ const listener = await listen({ port: Number(process.env.PORT ?? 8080) })
 if ('port' in listener.address) console.log(`listening on http://127.0.0.1:${listener.address.port}`)
 process.once('SIGTERM', () => listener.drain())
 
-for await (const connection of listener) void onConnection(connection)
+for await (const connection of listener) onConnection(connection).catch(console.error)
 
 async function onConnection(connection: Connection): Promise<void> {
-  for await (const stream of connection) void onStream(stream).catch(console.error)
+  for await (const stream of connection) onStream(stream).catch(console.error)
 }
 
 async function onStream(stream: Stream): Promise<void> {

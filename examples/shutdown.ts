@@ -14,11 +14,11 @@ process.once('SIGTERM', async () => {
   console.log(`completed ${completed}, aborted ${aborted}`)
 })
 
-for await (const connection of listener) void onConnection(connection)
+for await (const connection of listener) onConnection(connection).catch(console.error)
 
 async function onConnection(connection: Connection): Promise<void> {
   void connection.closed.then(({ code }) => console.log(`connection ${connection.id}: ${code}`))
-  for await (const stream of connection) void onStream(stream).catch(console.error)
+  for await (const stream of connection) onStream(stream).catch(console.error)
 }
 
 async function onStream(stream: Stream): Promise<void> {

@@ -15,10 +15,10 @@ process.once('SIGTERM', () => {
   listener.drain()
   for (const socket of wss.clients) socket.close(1001)
 })
-for await (const connection of listener) void onConnection(connection)
+for await (const connection of listener) onConnection(connection).catch(console.error)
 
 async function onConnection(connection: Connection): Promise<void> {
-  for await (const stream of connection) void onStream(stream).catch(console.error)
+  for await (const stream of connection) onStream(stream).catch(console.error)
 }
 
 async function onStream(stream: Stream): Promise<void> {

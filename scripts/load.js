@@ -48,9 +48,9 @@ async function server() {
     }
   }
   const onConnection = async (connection) => {
-    for await (const stream of connection) void onStream(stream)
+    for await (const stream of connection) onStream(stream).catch(console.error)
   }
   process.once('disconnect', () => listener.drain())
   process.send({ port: listener.address.port })
-  for await (const connection of listener) void onConnection(connection)
+  for await (const connection of listener) onConnection(connection).catch(console.error)
 }

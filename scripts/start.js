@@ -12,10 +12,10 @@ const listener = await listen({ port: Number(process.env.PORT ?? 8080) }).catch(
 console.log(`listening on http://${listener.address.host}:${listener.address.port}`)
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => listener.drain())
 
-for await (const connection of listener) void onConnection(connection)
+for await (const connection of listener) onConnection(connection).catch(console.error)
 
 async function onConnection(connection) {
-  for await (const stream of connection) void onStream(stream)
+  for await (const stream of connection) onStream(stream).catch(console.error)
 }
 
 async function onStream(stream) {

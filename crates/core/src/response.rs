@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    event::Upgrade,
+};
 
 /// The head of a response.
 #[derive(Debug)]
@@ -17,6 +20,16 @@ pub struct ResponseHead {
 /// The answer has no body whatever its fields say (RFC 9110 sections 9.3.2, 15.3.5, 15.4.5).
 pub(crate) fn bodiless(status: StatusCode, head_request: bool) -> bool {
     head_request || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// A 2xx to CONNECT begins a tunnel (RFC 9110 section 9.3.6), which only `upgrade` does.
+pub(crate) fn check_no_tunnel(status: StatusCode, upgrade: Option<&Upgrade>) -> Result<(), Error> {
+    match upgrade {
+        Some(Upgrade::Connect | Upgrade::Extended(_)) if status.is_success() => {
+            Err(Error::new(Code::InvalidStatus, "a 2xx to CONNECT begins a tunnel: that is `upgrade`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks a final head; the declared Content-Length comes back.

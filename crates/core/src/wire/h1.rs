@@ -661,6 +661,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         }
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, current.head_request);
         response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
@@ -678,6 +679,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
     fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
         let declared = response::check_final(&head)?;
         current.exchange.started(declared, response::bodiless(head.status, current.head_request));
         let writer = Writer::default();

@@ -621,6 +621,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     ) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, stream.head_request);
         let declared = response::check_whole(&head, &body, bodiless)?;
         // On 304 it is unknown (RFC 9110 section 8.6), unless a body was given to say it.
@@ -647,6 +648,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
         let declared = response::check_final(&head)?;
         let bodiless = response::bodiless(head.status, stream.head_request);
         stream.exchange.started(declared, bodiless);
