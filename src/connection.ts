@@ -68,27 +68,27 @@ export class Connection implements contract.Connection {
       return refused(fault)
     }
     if (this.only === null && !this.draining && this.reason === null && this.listener.settings.readAheadRequests === 0) {
-      this.crossing.pullRequests(this.number, 1)
+      this.crossing.commands.pullRequests(this.number, 1)
     }
     return this.delivered.next()
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Stream> {
-    return new PullIterator(() => this.nextStream())
+    return new PullIterator((give, fail) => void this.nextStream().then(give, fail))
   }
 
   async drain(options: contract.DrainOptions = {}): Promise<void> {
     const disarm = armDeadline(options, () => this.close())
     if (!this.draining && this.reason === null) {
       this.refuse()
-      this.crossing.drain(this.number)
+      this.crossing.commands.drain(this.number)
     }
     await this.closed
     disarm()
   }
 
   close(): void {
-    if (this.reason === null) this.crossing.close(this.number)
+    if (this.reason === null) this.crossing.commands.close(this.number)
   }
 
   get closed(): Promise<contract.CloseReason> {
@@ -132,14 +132,16 @@ export class Connection implements contract.Connection {
     id: number,
     sequence: number,
     packed: number,
-    text: string,
+    window: string,
+    start: number,
+    length: number,
     targetLength: number,
     receivedAt: number,
     contentLength: number,
     body: Uint8Array | null,
   ): void {
     const stream = this.only ?? new Stream(this, id)
-    stream.requested(new IncomingRequest(stream, sequence, packed, text, targetLength, receivedAt, contentLength, body))
+    stream.requested(new IncomingRequest(stream, sequence, packed, window, start, length, targetLength, receivedAt, contentLength, body))
     if (this.streams !== null) {
       this.streams.set(id, stream)
       stream.end()

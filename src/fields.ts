@@ -7,7 +7,7 @@
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { HEADER_NAMES } from './layout.js'
-import { Memory } from './raw.js'
+import { Memory, SHORT } from './raw.js'
 
 type HeadersLike = contract.HeadersLike
 
@@ -46,7 +46,6 @@ const ROLES: Record<string, number> = {
 }
 
 const KNOWN = 0x8000
-const SHORT = 64
 const MAX_VALUE = 0xffff
 const MAX_NAME = 0x7fff
 /** Spellings remembered. Names may come from data (a proxy's), so the memory of them is bounded. */

@@ -79,18 +79,18 @@ export class Listener implements contract.Listener, CrossingOwner {
     const next = this.delivered.next()
     if (this.phase === 'open' && this.settings.readAheadConnections === 0) {
       // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
-      for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.pullConnections(1)
+      for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
     }
     return next
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
-    return new PullIterator(() => this.nextConnection())
+    return new PullIterator((give, fail) => void this.nextConnection().then(give, fail))
   }
 
   /** A connection was handed out: one more may be read ahead. */
   private grant(connection: Connection): void {
-    if (this.phase === 'open' && this.settings.readAheadConnections > 0) connection.crossing.pullConnections(1)
+    if (this.phase === 'open' && this.settings.readAheadConnections > 0) connection.crossing.grant()
   }
 
   // ------------------------------------------------------------------------------------------- the end
@@ -101,7 +101,7 @@ export class Listener implements contract.Listener, CrossingOwner {
       this.begin('draining')
       for (const crossing of this.crossings) {
         for (const connection of crossing.open()) connection.refuse()
-        crossing.drainAll()
+        crossing.commands.drainAll()
       }
     }
     await this.over
@@ -128,7 +128,7 @@ export class Listener implements contract.Listener, CrossingOwner {
   private closeAll(): void {
     if (this.phase === 'closing' || this.phase === 'over') return
     this.begin('closing')
-    for (const crossing of this.crossings) crossing.closeAll()
+    for (const crossing of this.crossings) crossing.commands.closeAll()
   }
 
   /** No connection is handed out any more. */

@@ -66,10 +66,11 @@ export class PullQueue<T> {
 
 /** An async iterator over pulls. It holds nothing: leaving the loop leaves the rest to be pulled. */
 export class PullIterator<T> implements AsyncIterableIterator<T> {
-  constructor(private readonly pull: () => Promise<T | null>) {}
+  /** `pull` gives the next item, now or later, or null at the end. */
+  constructor(private readonly pull: (give: (item: T | null) => void, fail: (fault: unknown) => void) => void) {}
 
   next(): Promise<IteratorResult<T>> {
-    return this.pull().then(toResult<T>)
+    return new Promise((resolve, reject) => this.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject))
   }
 
   return(): Promise<IteratorResult<T>> {
@@ -79,8 +80,4 @@ export class PullIterator<T> implements AsyncIterableIterator<T> {
   [Symbol.asyncIterator](): this {
     return this
   }
-}
-
-function toResult<T>(item: T | null): IteratorResult<T> {
-  return item === null ? { done: true, value: undefined } : { done: false, value: item }
 }

@@ -25,8 +25,10 @@ export class IncomingRequest implements contract.IncomingRequest {
   readonly sequence: number
   /** method · version·256 · flags·65536 */
   private readonly packed: number
-  /** `target \0 authority \0 upgrade \0 method \0`, then the fields. */
-  private readonly text: string
+  /** Has `target \0 authority \0 upgrade \0 method \0`, then the fields, from `start` on, among other requests' heads. */
+  private readonly window: string
+  private readonly start: number
+  private readonly length: number
   private readonly targetLength: number
   private readonly contentLength: number
   /** The body, if it came whole with the head. */
@@ -41,7 +43,9 @@ export class IncomingRequest implements contract.IncomingRequest {
     stream: Stream,
     sequence: number,
     packed: number,
-    text: string,
+    window: string,
+    start: number,
+    length: number,
     targetLength: number,
     receivedAt: number,
     contentLength: number,
@@ -51,10 +55,17 @@ export class IncomingRequest implements contract.IncomingRequest {
     this.receivedAt = receivedAt
     this.sequence = sequence
     this.packed = packed
-    this.text = text
+    this.window = window
+    this.start = start
+    this.length = length
     this.targetLength = targetLength
     this.contentLength = contentLength
     this.wholeBody = wholeBody
+  }
+
+  static {
+    // Resolving a promise looks for a `then`: found here, it is not looked for in Object.prototype.
+    Object.defineProperty(this.prototype, 'then', { value: undefined })
   }
 
   get key(): contract.RequestKey {
@@ -66,7 +77,7 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get target(): string {
-    return this.text.slice(0, this.targetLength)
+    return this.window.slice(this.start, this.start + this.targetLength)
   }
 
   get path(): string {
@@ -94,7 +105,7 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get headers(): RequestHeaders {
-    return (this.lazyHeaders ??= new RequestHeaders(this.text, HEAD_PARTS))
+    return (this.lazyHeaders ??= new RequestHeaders(this.window.slice(this.start, this.start + this.length), HEAD_PARTS))
   }
 
   get upgrade(): string | null {
@@ -171,8 +182,8 @@ export class IncomingRequest implements contract.IncomingRequest {
 
   /** One of the parts before the fields. */
   private part(index: number): string {
-    let start = this.targetLength + 1
-    for (; index > 1; index--) start = this.text.indexOf('\0', start) + 1
-    return this.text.slice(start, this.text.indexOf('\0', start))
+    let start = this.start + this.targetLength + 1
+    for (; index > 1; index--) start = this.window.indexOf('\0', start) + 1
+    return this.window.slice(start, this.window.indexOf('\0', start))
   }
 }

@@ -1,7 +1,6 @@
 import type * as contract from '../index.js'
-import type { Crossing } from './crossing.js'
+import type { Commands } from './commands.js'
 import { PullError, hush, refused } from './errors.js'
-import { IN_TRAILERS } from './fields.js'
 import { RESET } from './layout.js'
 import type { Stream } from './stream.js'
 
@@ -36,7 +35,7 @@ export class Writer implements contract.ResponseWriter {
 
   constructor(
     private readonly stream: Stream,
-    private readonly crossing: Crossing,
+    private readonly commands: Commands,
     /** The content-length of the head, or -1. */
     private readonly declared: number,
     /** The response goes without its body (HEAD, 304): what is written is dropped. */
@@ -50,7 +49,7 @@ export class Writer implements contract.ResponseWriter {
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
     if (length === 0 || this.silent) return DONE
     if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
-    this.crossing.write(this.stream, chunk)
+    this.commands.write(this.stream, chunk)
     this.queued += length
     this.connection.pendingBytes += length
     if (this.hasRoom) return DONE
@@ -68,7 +67,7 @@ export class Writer implements contract.ResponseWriter {
     if (this.finished) return refused(new PullError('ERR_KEY_USED', 'the response is finished'))
     if (this.declared !== -1 && this.queued !== this.declared && !this.silent) return refused(this.mismatch(this.queued))
     try {
-      const sent = this.stream.finish(trailers, IN_TRAILERS)
+      const sent = this.stream.finish(trailers)
       this.finished = true
       return sent
     } catch (error) {

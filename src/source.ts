@@ -46,6 +46,7 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
       stream.unclaim(sequence)
       return stream.sendWhole(response, whole)
     }
+    if (response.trailers !== undefined && typeof response.trailers !== 'function') stream.checkTrailers(response.trailers)
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
     writer = stream.begin(response, response.trailers === undefined ? source.length : -1)
   } catch (error) {
@@ -136,6 +137,7 @@ async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody
   for (const [name, value] of Object.entries({ start, end })) {
     if (!(Number.isInteger(value) || value === Infinity) || value < 0) throw new PullError('ERR_INVALID_OPTION', `'${name}' of a file body must be a whole number of bytes`)
   }
+  if (end < start - 1) throw new PullError('ERR_INVALID_OPTION', `'end' of a file body (${end}) comes before its 'start' (${start})`)
   const handle = await openFile(file)
   try {
     const stat = await handle.stat()

@@ -3,9 +3,9 @@
 import type * as contract from '../index.js'
 import type { Receiver } from './body.js'
 import type { Connection } from './connection.js'
-import type { Crossing } from './crossing.js'
+import type { Commands } from './commands.js'
 import { type Code, PullError, hush, refused } from './errors.js'
-import { IN_INTERIM, IN_UPGRADE, NO_CONTENT, ON_H2 } from './fields.js'
+import { IN_INTERIM, IN_TRAILERS, IN_UPGRADE, NO_CONTENT, ON_H2 } from './fields.js'
 import { COMMAND, RESET } from './layout.js'
 import { PullIterator } from './queue.js'
 import { type IncomingRequest, KEY_SPAN } from './request.js'
@@ -32,21 +32,24 @@ const LOST = 5
 
 let streams = 0
 
-// The functions of the promise that was made last: an executor that is no closure.
-let resolveLast!: (value: unknown) => void
-let rejectLast!: (error: unknown) => void
-function capture(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
-  resolveLast = resolve
-  rejectLast = reject
+/** A promise of this stream's, apart from the stream, which is old: what a new object is given costs no write barrier. */
+interface Answer {
+  promise: Promise<unknown>
+  resolve: (value: unknown) => void
+  reject: (error: unknown) => void
 }
 
-/** A promise of this stream's. Apart from the stream, which is old: a new object's fields cost no write barrier. */
-class Answer {
+class Sent implements contract.Sent {
   constructor(
-    readonly promise: Promise<unknown>,
-    readonly resolve: (value: unknown) => void,
-    readonly reject: (error: unknown) => void,
+    readonly bytes: number,
+    readonly receivedAt: number,
+    readonly sentAt: number,
   ) {}
+
+  static {
+    // Resolving a promise looks for a `then`: found here, it is not looked for in Object.prototype.
+    Object.defineProperty(this.prototype, 'then', { value: undefined })
+  }
 }
 
 export class Stream implements contract.Stream {
@@ -57,14 +60,16 @@ export class Stream implements contract.Stream {
   /** Of the exchange that `state` tells of. */
   sequence = -1
 
-  private readonly crossing: Crossing
+  private readonly commands: Commands
   /** The bits that every field section of this stream is checked with. */
   private readonly place: number
+  /** Nothing is read ahead of the pulls. */
+  private readonly strict: boolean
   private state = IDLE
   /** The request of the exchange; null when none is in flight, or when it was refused without having been pulled. */
   private request: IncomingRequest | null = null
-  /** Delivered and not yet pulled. */
-  private unpulled: IncomingRequest | null = null
+  /** It was delivered and not yet pulled. */
+  private unpulled = false
   /** The pull that waits; others wait behind it. */
   private waiting: ((request: IncomingRequest | null) => void) | null = null
   private waitingMore: ((request: IncomingRequest | null) => void)[] | null = null
@@ -83,28 +88,32 @@ export class Stream implements contract.Stream {
   constructor(connection: Connection, id: number) {
     this.connection = connection
     this.id = id
-    this.crossing = connection.crossing
+    this.commands = connection.crossing.commands
     this.place = connection.protocol === 'h2' ? ON_H2 : 0
+    this.strict = connection.listener.settings.readAheadRequests === 0
   }
 
   // --------------------------------------------------------------------------------------------- pulls
 
   nextRequest(): Promise<IncomingRequest | null> {
-    const request = this.unpulled
-    if (request !== null) {
-      this.unpulled = null
-      return Promise.resolve(request)
-    }
-    if (this.ended) return Promise.resolve(null)
-    if (this.connection.listener.settings.readAheadRequests === 0) this.crossing.pullRequests(this.connection.number, 1)
-    const promise = new Promise(capture)
-    if (this.waiting === null) this.waiting = resolveLast
-    else (this.waitingMore ??= []).push(resolveLast)
-    return promise as Promise<IncomingRequest | null>
+    if (!this.unpulled) return new Promise((resolve) => this.pull(resolve))
+    this.unpulled = false
+    return Promise.resolve(this.request)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest> {
-    return new PullIterator(() => this.nextRequest())
+    return new PullIterator((give) => this.pull(give))
+  }
+
+  private pull(give: (request: IncomingRequest | null) => void): void {
+    if (this.unpulled) {
+      this.unpulled = false
+      return give(this.request)
+    }
+    if (this.ended) return give(null)
+    if (this.strict) this.commands.pullRequests(this.connection.number, 1)
+    if (this.waiting === null) this.waiting = give
+    else (this.waitingMore ??= []).push(give)
   }
 
   // ------------------------------------------------------------------------------------------- answers
@@ -112,6 +121,7 @@ export class Stream implements contract.Stream {
   send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
     const misuse = this.misuse(key)
     if (misuse !== null) return refused(misuse)
+    if (typeof response !== 'object' || response === null) return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
     const { body, trailers } = response as contract.OutgoingResponse
     if (trailers !== undefined) return sendSource(this, response as contract.OutgoingResponse)
     if (typeof body === 'string') return this.sendWhole(response, body)
@@ -128,7 +138,7 @@ export class Stream implements contract.Stream {
       checkStatus(status)
       if ((status === 204 || status === 205) && body.length > 0) throw noContent(status)
       const place = status === 204 ? this.place | NO_CONTENT : this.place
-      this.crossing.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
+      this.commands.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
     } catch (error) {
       return refused(error)
     }
@@ -149,15 +159,15 @@ export class Stream implements contract.Stream {
     const withoutBody = status === 204 || status === 205
     if (withoutBody && length > 0) throw noContent(status)
     const place = status === 204 ? this.place | NO_CONTENT : this.place
-    const declared = this.crossing.start(this, status, head.headers, status === 204 ? -1 : length, place)
+    const declared = this.commands.start(this, status, head.headers, status === 204 ? -1 : length, place)
     this.state = ANSWERING
-    this.writer = new Writer(this, this.crossing, withoutBody ? 0 : declared, this.isBodiless(status))
+    this.writer = new Writer(this, this.commands, withoutBody ? 0 : declared, this.isBodiless(status))
     return this.writer
   }
 
   /** Ends the body of `begin`. Throws, with the writer still good, when the trailers may not be sent. */
-  finish(trailers: contract.HeadersLike | undefined, place: number): Promise<contract.Sent> {
-    this.crossing.finish(this, trailers, this.place | place)
+  finish(trailers: contract.HeadersLike | undefined): Promise<contract.Sent> {
+    this.commands.finish(this, trailers, this.place | IN_TRAILERS)
     return this.answered()
   }
 
@@ -166,13 +176,18 @@ export class Stream implements contract.Stream {
     return status === 304 || this.request!.isHead
   }
 
+  /** Throws when `trailers` may not be sent; sends nothing. */
+  checkTrailers(trailers: contract.HeadersLike): void {
+    this.commands.check(trailers, this.place | IN_TRAILERS)
+  }
+
   inform(key: contract.RequestKey, status: number, headers?: contract.HeadersLike): Promise<void> {
     const misuse = this.misuse(key)
     if (misuse !== null) return refused(misuse)
     try {
       if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) throw new PullError('ERR_INVALID_STATUS', `${status} is not an interim status; 101 is sent by upgrade`)
       if (this.request!.httpVersion === '1.0') throw new PullError('ERR_INVALID_STATUS', 'HTTP/1.0 has no interim responses (RFC 9110 section 15.2)')
-      this.crossing.inform(this, status, headers, this.place | IN_INTERIM)
+      this.commands.inform(this, status, headers, this.place | IN_INTERIM)
     } catch (error) {
       return refused(error)
     }
@@ -190,7 +205,7 @@ export class Stream implements contract.Stream {
       if (status !== 0 && (switches ? status !== 101 : !(status >= 200 && status <= 299))) {
         throw new PullError('ERR_INVALID_STATUS', `${status} does not leave HTTP here: ${switches ? '101' : '2xx'} does`)
       }
-      this.crossing.upgrade(this, status, head.headers, this.place | IN_UPGRADE)
+      this.commands.upgrade(this, status, head.headers, this.place | IN_UPGRADE)
     } catch (error) {
       return refused(error)
     }
@@ -207,7 +222,7 @@ export class Stream implements contract.Stream {
   /** Ends the exchange, if it is not over: the peer is told `reason`, who waits here is told `error`. */
   abandon(reason: number, error: PullError): void {
     if (this.state === IDLE || this.state === LOST) return
-    this.crossing.reset(this, reason)
+    this.commands.reset(this, reason)
     this.lose(error)
   }
 
@@ -230,9 +245,13 @@ export class Stream implements contract.Stream {
 
   /** The promise of the answer that was just queued. */
   private answered<T>(): Promise<T> {
-    const promise = new Promise(capture)
-    this.answer = new Answer(promise, resolveLast, rejectLast)
-    return promise as Promise<T>
+    const answer: Answer = { promise: null!, resolve: null!, reject: null! }
+    answer.promise = new Promise((resolve, reject) => {
+      answer.resolve = resolve
+      answer.reject = reject
+    })
+    this.answer = answer
+    return answer.promise as Promise<T>
   }
 
   // ---------------------------------------------------------------- answers that take their time to begin
@@ -262,7 +281,7 @@ export class Stream implements contract.Stream {
   }
 
   pullChunk(most: number): void {
-    this.crossing.pullChunk(this, most)
+    this.commands.pullChunk(this, most)
   }
 
   // -------------------------------------------------------------------------------------------- events
@@ -275,7 +294,7 @@ export class Stream implements contract.Stream {
     this.failure = null
     const waiting = this.waiting
     if (waiting === null) {
-      this.unpulled = request
+      this.unpulled = true
       return
     }
     this.waiting = this.waitingMore?.shift() ?? null
@@ -293,7 +312,7 @@ export class Stream implements contract.Stream {
     }
     if (answer === null) return
     this.answer = null
-    answer.resolve({ bytes, receivedAt: request!.receivedAt, sentAt: at })
+    answer.resolve(new Sent(bytes, request!.receivedAt, at))
   }
 
   failed(sequence: number, error: PullError): void {
@@ -329,7 +348,7 @@ export class Stream implements contract.Stream {
     this.state = TUNNEL
     this.end()
     this.answer = null
-    this.writer = new Writer(this, this.crossing, -1, false)
+    this.writer = new Writer(this, this.commands, -1, false)
     answer!.resolve(new UpgradedStream(this, request!, this.writer))
   }
 
@@ -370,11 +389,11 @@ export class Stream implements contract.Stream {
   /** Answers a request that nobody pulled, because a drain has begun: 503, or REFUSED_STREAM which h2 peers may try again elsewhere. */
   refuse(): void {
     if (this.place === ON_H2) this.end()
-    if (this.unpulled === null) return
-    this.unpulled = null
+    if (!this.unpulled) return
+    this.unpulled = false
     this.request = null
     if (this.place === ON_H2) return this.abandon(RESET.refused, new PullError('ERR_CLOSED', 'the connection is draining'))
-    this.crossing.send(this, 503, { connection: 'close' }, '', this.place, false)
+    this.commands.send(this, 503, { connection: 'close' }, '', this.place, false)
     this.state = ANSWERING
   }
 
@@ -393,8 +412,8 @@ export class Stream implements contract.Stream {
     this.state = LOST
     this.failure = error
     this.request = null
-    this.connection.exchanged(this, 0, request === null || this.unpulled !== null ? 0 : 1)
-    this.unpulled = null
+    this.connection.exchanged(this, 0, request === null || this.unpulled ? 0 : 1)
+    this.unpulled = false
     this.close(error)
     this.rejectAnswered(error)
     request?.fail(error)

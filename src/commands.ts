@@ -1,0 +1,289 @@
+// Hot: runs for every command. With crossing.ts the only file that knows the layout of the records (docs/crossing.md).
+// Budget of one response: no native call of its own (one submit a turn), nothing allocated.
+
+import type { NativeThread } from './binding.js'
+import { PullError } from './errors.js'
+import { ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
+import { BLOB, COMMAND, COMMAND_WORDS, FLAG_PREPARED, FLAG_TRAILERS } from './layout.js'
+import { Memory, SHORT } from './raw.js'
+import type { HeadersLike, PreparedHead } from '../index.js'
+
+const RECORDS = 4096
+const BYTES = 1 << 20
+/** Bodies up to this travel in the shared memory, larger ones apart. */
+const INLINE_BODY = 16 << 10
+/** The largest header section that is sent. */
+const HEAD_ROOM = 64 << 10
+/** What must be free before a command is written: a head, and 16 Ki characters at three bytes each. */
+const COMMAND_ROOM = HEAD_ROOM + 3 * INLINE_BODY
+
+/** What names an exchange to the I/O thread. */
+export interface Exchange {
+  readonly connection: { readonly number: number }
+  readonly id: number
+  readonly sequence: number
+}
+
+/** A body that is there whole. */
+export type Body = string | Uint8Array
+export type Head = HeadersLike | PreparedHead | undefined
+
+/** The commands to one I/O thread: written into memory that both sides see, and handed over once a turn. */
+export class Commands {
+  readonly records = new Uint32Array(RECORDS * COMMAND_WORDS)
+  readonly memory = new Memory(BYTES)
+  private count = 0
+  private bytes = 0
+  private blobs: Uint8Array[] | null = null
+  /** Heads that the thread was told of. */
+  private readonly prepared = new Set<number>()
+  /** Of the head written last: its flag, its number, and the content-length it declares or -1. */
+  private headFlag = 0
+  private headNumber = 0
+  private declared = -1
+  /** The flush of this turn is arranged. */
+  private scheduled = false
+  private thread: NativeThread | null = null
+
+  private readonly tick = (): void => this.flush()
+  private readonly arrangeTick = (): void => process.nextTick(this.tick)
+
+  /** From now on `thread` takes them; null: it is gone, and what is queued has nobody to go to. */
+  connect(thread: NativeThread | null): void {
+    this.thread = thread
+  }
+
+  // ------------------------------------------------------------------------------------------ responses
+
+  /**
+   * A whole response. Throws, with nothing queued, when it may not be sent so.
+   * `exempt`: the body need not have the length that the head declares (HEAD, 304).
+   */
+  send(exchange: Exchange, status: number, headers: Head, body: Body, place: number, exempt: boolean): void {
+    const start = this.begin(headers)
+    const head = this.putHead(start, headers, place, -1)
+    const length = this.putBody(head, body)
+    if (this.declared !== -1 && this.declared !== length && !exempt) {
+      this.dropBlob(length)
+      throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+    }
+    this.answer(COMMAND.send, exchange, status, start, head, length)
+  }
+
+  /** Begins a response, whose body has `length` bytes if that is known (else -1). Gives the content-length that it declares, or -1. */
+  start(exchange: Exchange, status: number, headers: Head, length: number, place: number): number {
+    const start = this.begin(headers)
+    const head = this.putHead(start, headers, place, length)
+    this.answer(COMMAND.start, exchange, status, start, head, 0)
+    return this.declared
+  }
+
+  inform(exchange: Exchange, status: number, headers: Head, place: number): void {
+    const start = this.begin(headers)
+    this.answer(COMMAND.inform, exchange, status, start, this.putHead(start, headers, place, -1), 0)
+  }
+
+  upgrade(exchange: Exchange, status: number, headers: Head, place: number): void {
+    const start = this.begin(headers)
+    this.answer(COMMAND.upgrade, exchange, status, start, this.putHead(start, headers, place, -1), 0)
+  }
+
+  /** Body or tunnel bytes. They are copied before it returns. */
+  write(exchange: Exchange, chunk: Body): void {
+    const start = this.room()
+    const length = this.putBody(start, chunk)
+    this.headFlag = 0
+    this.answer(COMMAND.write, exchange, 0, start, start, length)
+    if (length > INLINE_BODY) this.flush()
+  }
+
+  finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
+    const start = this.room()
+    const head = trailers === undefined ? start : encodeFields(this.memory, start, start + HEAD_ROOM, trailers, place)
+    this.headFlag = trailers === undefined ? 0 : FLAG_TRAILERS
+    this.answer(COMMAND.finish, exchange, 0, start, head, 0)
+  }
+
+  /** Throws when the fields may not be sent; queues nothing. */
+  check(fields: HeadersLike, place: number): void {
+    const start = this.room()
+    encodeFields(this.memory, start, start + HEAD_ROOM, fields, place)
+  }
+
+  /** Writes a head from `at` and gives the offset behind it. Adds the content-length of a body of `length` bytes. */
+  private putHead(at: number, headers: Head, place: number, length: number): number {
+    this.headFlag = 0
+    this.headNumber = 0
+    this.declared = -1
+    if (headers instanceof Prepared) {
+      if (headers.hop && (place & ON_H2) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)')
+      this.declared = headers.declaredLength
+      if (length === -1 || this.declared !== -1) {
+        this.headFlag = FLAG_PREPARED
+        this.headNumber = headers.number
+      } else {
+        this.memory.bytes.set(headers.bytes, at)
+        at += headers.bytes.length
+      }
+    } else if (headers !== undefined) {
+      at = encodeFields(this.memory, at, at + HEAD_ROOM, headers as HeadersLike, place)
+      this.declared = declaredLength
+    }
+    if (length === -1) return at
+    if (this.declared === -1) {
+      this.declared = length
+      return encodeLength(this.memory, at, length)
+    }
+    if (this.declared !== length) throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+    return at
+  }
+
+  /** Writes a body from `at`, or keeps it as a blob when it is over INLINE_BODY, and gives its length. */
+  private putBody(at: number, body: Body): number {
+    if (typeof body === 'string') {
+      const length = body.length
+      if (length <= SHORT) return this.memory.putAgain(at, body)
+      if (length <= INLINE_BODY) {
+        const written = this.memory.bytes.utf8Write(body, at)
+        if (written <= INLINE_BODY) return written
+      }
+      body = Buffer.from(body)
+    } else if (body.byteLength <= INLINE_BODY) {
+      this.memory.bytes.set(body, at)
+      return body.byteLength
+    }
+    if (this.blobs === null) this.blobs = [body]
+    else this.blobs.push(body)
+    return body.byteLength
+  }
+
+  private dropBlob(length: number): void {
+    if (length > INLINE_BODY) this.blobs!.pop()
+  }
+
+  /** Completes a command whose head lies from `start` to `head`, and whose body of `length` bytes follows it or is a blob. */
+  private answer(kind: number, exchange: Exchange, status: number, start: number, head: number, length: number): void {
+    const inline = length <= INLINE_BODY
+    const { records } = this
+    const record = this.count++ * COMMAND_WORDS
+    records[record] = kind | this.headFlag
+    records[record + 1] = exchange.connection.number
+    records[record + 2] = exchange.id
+    records[record + 3] = exchange.sequence
+    records[record + 4] = status
+    records[record + 5] = head - start
+    records[record + 6] = inline ? length : BLOB
+    records[record + 7] = this.headNumber
+    this.bytes = inline ? head + length : head
+    this.schedule()
+  }
+
+  // ------------------------------------------------------------------------------------ other commands
+
+  reset(exchange: Exchange, reason: number): void {
+    this.command(COMMAND.reset, exchange.connection.number, exchange.id, reason, exchange.sequence)
+  }
+
+  pullRequests(connection: number, count: number): void {
+    this.command(COMMAND['pull-requests'], connection, 0, count)
+  }
+
+  pullChunk(exchange: Exchange, most: number): void {
+    this.command(COMMAND['pull-chunk'], exchange.connection.number, exchange.id, most, exchange.sequence)
+  }
+
+  drain(connection: number): void {
+    this.command(COMMAND.drain, connection, 0, 0)
+  }
+
+  close(connection: number): void {
+    this.command(COMMAND.close, connection, 0, 0)
+  }
+
+  pullConnections(count: number): void {
+    this.command(COMMAND['pull-connections'], 0, 0, count)
+  }
+
+  drainAll(): void {
+    this.command(COMMAND['drain-all'], 0, 0, 0)
+  }
+
+  closeAll(): void {
+    this.command(COMMAND['close-all'], 0, 0, 0)
+  }
+
+  /** The number of a connection that has ended may be used again. */
+  releaseConnection(connection: number): void {
+    this.command(COMMAND.release, connection, 0, 0)
+  }
+
+  private command(kind: number, connection: number, stream: number, aux: number, sequence = 0): void {
+    this.room()
+    const { records } = this
+    const record = this.count++ * COMMAND_WORDS
+    records[record] = kind
+    records[record + 1] = connection
+    records[record + 2] = stream
+    records[record + 3] = sequence
+    records[record + 4] = 0
+    records[record + 5] = 0
+    records[record + 6] = 0
+    records[record + 7] = aux
+    this.schedule()
+  }
+
+  // --------------------------------------------------------------------------------------------- flush
+
+  /** Where a command with this head may be written. A prepared head that the thread does not know goes before it. */
+  private begin(headers: Head): number {
+    if (headers instanceof Prepared && !this.prepared.has(headers.number)) {
+      this.prepared.add(headers.number)
+      const at = this.room()
+      this.memory.bytes.set(headers.bytes, at)
+      this.command(COMMAND.prepare, 0, 0, headers.number)
+      this.records[(this.count - 1) * COMMAND_WORDS + 5] = headers.bytes.length
+      this.bytes = at + headers.bytes.length
+    }
+    return this.room()
+  }
+
+  /** Where the next command's bytes may be written: there is room for any. */
+  private room(): number {
+    if (this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM) this.flush()
+    return this.bytes
+  }
+
+  /**
+   * A batch of events is being told. The promises that it resolves run their reactions after the doorbell's callback, and a
+   * process.nextTick would come before those: what they answer goes down in one flush after them. Gives what `release` is told.
+   */
+  hold(): boolean {
+    const { scheduled } = this
+    this.scheduled = true
+    return scheduled
+  }
+
+  release(wasScheduled: boolean): void {
+    if (wasScheduled) return
+    if (this.count > 0) queueMicrotask(this.arrangeTick)
+    else this.scheduled = false
+  }
+
+  /** A process.nextTick runs after the microtasks of the callback that is running: all the answers of a turn go down at once. */
+  private schedule(): void {
+    if (this.scheduled) return
+    this.scheduled = true
+    process.nextTick(this.tick)
+  }
+
+  /** Hands over what is queued. */
+  private flush(): void {
+    this.scheduled = false
+    if (this.count === 0) return
+    const { count, bytes, blobs } = this
+    this.count = 0
+    this.bytes = 0
+    this.blobs = null
+    this.thread?.submit(count, bytes, blobs)
+  }
+}
