@@ -7,7 +7,7 @@
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { HEADER_NAMES } from './layout.js'
-import { Memory, SHORT } from './raw.js'
+import { Memory } from './raw.js'
 
 type HeadersLike = contract.HeadersLike
 
@@ -46,6 +46,8 @@ const ROLES: Record<string, number> = {
 }
 
 const KNOWN = 0x8000
+/** Longer values are checked and copied by native code. */
+const SHORT = 64
 const MAX_VALUE = 0xffff
 const MAX_NAME = 0x7fff
 /** Spellings remembered. Names may come from data (a proxy's), so the memory of them is bounded. */
@@ -62,16 +64,21 @@ const CONNECTION_VALUE = /^(?:close|keep-alive)$/i
 /** A whole field as it is written, in words of four bytes; the last one may be padded. */
 class Encoded {
   constructor(
+    readonly value: string,
     readonly words: Uint32Array,
     readonly length: number,
   ) {}
 }
 
+/** A name as somebody spells it. */
 class FieldName {
-  /** By value. null: values of this name are not remembered. */
+  /** What was sent with this name, by value; null when values are not remembered. */
   readonly encoded: Map<string, Encoded> | null
+  /** Of those, the last: it is mostly that one again. */
+  last: Encoded | null = null
 
   constructor(
+    readonly spelling: string,
     readonly text: string,
     /** The first two bytes on the wire: the name's number, or its length. */
     readonly code: number,
@@ -82,7 +89,9 @@ class FieldName {
 }
 
 const spellings = new Map<string, FieldName>()
-for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new FieldName(text, KNOWN | number, ROLES[text] ?? PLAIN))
+for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new FieldName(text, text, KNOWN | number, ROLES[text] ?? PLAIN))
+/** The spelling used last of each length: a program has few names, and a look-up in a map costs 100 instructions. */
+const recent = new Array<FieldName>(32).fill(spellings.get('date')!)
 
 /** The content-length that the section encoded last declared, or -1. A second result, which costs no object. */
 export let declaredLength = -1
@@ -139,9 +148,12 @@ export function encodeLength(out: Memory, at: number, length: number): number {
 }
 
 function encodeField(out: Memory, at: number, end: number, name: string, value: string | number, place: number): number {
-  const field = spellings.get(name) ?? fieldName(name)
-  const known = (place & IN_TRAILERS) === 0 ? field.encoded?.get(value as string) : undefined
-  if (known === undefined) return encodeNew(out, at, end, field, value, place)
+  const near = recent[name.length & 31]
+  const field = near !== undefined && near.spelling === name ? near : fieldName(name)
+  let known = field.last
+  if (known === null || known.value !== value) known = field.encoded?.get(value as string) ?? null
+  if (known === null || (place & IN_TRAILERS) !== 0) return encodeNew(out, at, end, field, value, place)
+  field.last = known
   const { words, length } = known
   if (at + length + 4 > end) throw tooLarge()
   for (let i = 0; i < words.length; i++) out.view.setUint32(at + 4 * i, words[i], true)
@@ -195,20 +207,26 @@ function checkValue(field: FieldName, value: string): void {
 function remember(out: Memory, start: number, end: number, encoded: Map<string, Encoded>, value: string): void {
   const words = new Uint32Array(Math.ceil((end - start) / 4))
   for (let i = 0; i < words.length; i++) words[i] = out.view.getUint32(start + 4 * i, true)
-  encoded.set(value, new Encoded(words, end - start))
+  encoded.set(value, new Encoded(value, words, end - start))
 }
 
 function tooLarge(): PullError {
   return new PullError('ERR_INVALID_HEADER', 'the header section is too large')
 }
 
-/** A spelling that is not remembered. */
 function fieldName(name: string): FieldName {
+  const field = spellings.get(name) ?? newSpelling(name)
+  recent[name.length & 31] = field
+  return field
+}
+
+function newSpelling(name: string): FieldName {
   if (typeof name !== 'string' || !TOKEN.test(name) || name.length > MAX_NAME) {
     throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(name)} is not a header name (RFC 9110 section 5.1)`)
   }
   const text = name.toLowerCase()
-  const field = spellings.get(text) ?? new FieldName(text, text.length, ROLES[text] ?? PLAIN)
+  const known = spellings.get(text)
+  const field = new FieldName(name, text, known?.code ?? text.length, ROLES[text] ?? PLAIN)
   if (spellings.size < MAX_SPELLINGS) spellings.set(name, field)
   return field
 }

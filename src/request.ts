@@ -4,13 +4,13 @@ import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
 import type { PullError } from './errors.js'
 import { RequestHeaders } from './headers.js'
-import { CAN_UPGRADE, HAS_BODY, METHODS, SCHEME_HTTPS } from './layout.js'
+import * as layout from './layout.js'
 import type { Stream } from './stream.js'
 
-const VERSIONS = ['1.0', '1.1', '2.0'] as const
+// V8 does not fold what is imported, but it does fold these.
+const { CAN_UPGRADE, HAS_BODY, METHODS, SCHEME_HTTPS } = layout
 
-/** Sequences in one stream that keys tell apart: a key is `serial * KEY_SPAN + sequence % KEY_SPAN`. */
-export const KEY_SPAN = 2 ** 20
+const VERSIONS = ['1.0', '1.1', '2.0'] as const
 
 const HEAD = METHODS.indexOf('HEAD') + 1
 
@@ -69,7 +69,7 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get key(): contract.RequestKey {
-    return (this.stream.serial * KEY_SPAN + (this.sequence % KEY_SPAN)) as contract.RequestKey
+    return this.stream.keyOf(this.sequence)
   }
 
   get method(): string {

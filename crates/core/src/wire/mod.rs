@@ -1,9 +1,7 @@
 //! The engines that speak: one per protocol, behind one trait.
 
 pub(crate) mod h1;
-mod h1_body;
 pub(crate) mod h2;
-mod h2_stream;
 pub(crate) mod tunnel;
 
 use std::{
@@ -53,12 +51,19 @@ impl Turn<'_, '_> {
     }
 }
 
-/// One connection's protocol. Every call but `turn` only notes what is wanted.
-pub(crate) trait Wire {
+/// One connection's protocol.
+pub(crate) trait Wire: Commands {
     /// Does all the work there is. `Some` ends the engine's part.
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End>;
     /// When `turn` has to run although nothing woke its owner.
     fn deadline(&self) -> Option<Instant>;
+    fn drain(&mut self);
+    /// The connection is over: what is in flight fails with `error`.
+    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>);
+}
+
+/// What the caller asks for. Every call only notes it; the next turn does it.
+pub(crate) trait Commands {
     fn pull_requests(&mut self, more: u32);
     fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error>;
     fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error>;
@@ -68,9 +73,6 @@ pub(crate) trait Wire {
     fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error>;
     fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
     fn reset(&mut self, stream: u32, reason: ResetReason);
-    fn drain(&mut self);
-    /// The connection is over: what is in flight fails with `error`.
-    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>);
 }
 
 /// The earlier of two deadlines.

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::{End, Turn, Wire, due};
+use super::{Commands, End, Turn, Wire, due};
 use crate::{
     config::Config,
     engine::ResetReason,
@@ -192,6 +192,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         self.stalled_since.and_then(|since| due(since, self.config.timeouts.write_stall))
     }
 
+    /// A tunnel is in flight until it ends.
+    fn drain(&mut self) {}
+
+    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
+        if self.outgoing != Outgoing::Shut || self.exchange.receiving() {
+            events.push_back(Event::Failed { key: self.key, error: error.clone() });
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
     fn pull_requests(&mut self, _: u32) {}
 
     fn pull_chunk(&mut self, key: Key, max: usize, _: Instant) -> Result<(), Error> {
@@ -237,14 +248,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
 
     fn reset(&mut self, stream: u32, _: ResetReason) {
         self.cut |= stream == self.key.stream;
-    }
-
-    /// A tunnel is in flight until it ends.
-    fn drain(&mut self) {}
-
-    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
-        if self.outgoing != Outgoing::Shut || self.exchange.receiving() {
-            events.push_back(Event::Failed { key: self.key, error: error.clone() });
-        }
     }
 }

@@ -1,0 +1,167 @@
+//! What the caller asks of an h2 exchange.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::H2;
+use crate::{
+    engine::ResetReason,
+    error::{Code, Error},
+    exchange,
+    key::Key,
+    response::{self, ResponseHead},
+    wire::Commands,
+};
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
+    fn pull_requests(&mut self, more: u32) {
+        self.credits = self.credits.saturating_add(more);
+    }
+
+    fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        stream.exchange.pull(max)?;
+        stream.pulled_at = now;
+        if stream.expects_continue {
+            self.inform(key, StatusCode::CONTINUE, HeaderMap::new())?;
+        }
+        // Looked at in the next turn, as if h2 had woken it.
+        let stream = self.stream(key)?;
+        std::task::Wake::wake_by_ref(&stream.wake);
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        key: Key,
+        mut head: ResponseHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        stream.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
+        let bodiless = response::bodiless(head.status, stream.head_request);
+        let declared = response::check_whole(&head, &body, bodiless)?;
+        // On 304 it is unknown (RFC 9110 section 8.6), unless a body was given to say it.
+        let says = match head.status {
+            StatusCode::NO_CONTENT => false,
+            StatusCode::NOT_MODIFIED => !body.is_empty(),
+            _ => true,
+        };
+        if declared.is_none() && says {
+            head.headers.insert(header::CONTENT_LENGTH, response::length_value(body.len()));
+        }
+        let empty = bodiless || (body.is_empty() && trailers.is_none());
+        stream.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
+        self.send_head(key, head, empty)?;
+        if !empty {
+            let stream = self.stream(key)?;
+            stream.queue(body);
+            stream.end(trailers);
+            self.now_sending(key.stream);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        stream.exchange.check_waiting()?;
+        response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
+        let declared = response::check_final(&head)?;
+        let bodiless = response::bodiless(head.status, stream.head_request);
+        stream.exchange.started(declared, bodiless);
+        // A bodiless answer ends when the caller finishes it, so that `Sent` comes after `finish`.
+        self.send_head(key, head, false)
+    }
+
+    fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        match stream.exchange.write(chunk.len()) {
+            Ok(exchange::Write::Drop) => Ok(()),
+            Ok(exchange::Write::Queue) => {
+                stream.queue(chunk);
+                self.now_sending(key.stream);
+                Ok(())
+            }
+            Err(error) => self.refuse_write(key, error),
+        }
+    }
+
+    fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        match stream.exchange.finish() {
+            Ok(()) => {
+                stream.end(trailers);
+                self.now_sending(key.stream);
+                Ok(())
+            }
+            Err(error) => self.refuse_write(key, error),
+        }
+    }
+
+    fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+        response::check_interim(status)?;
+        let stream = self.stream(key)?;
+        stream.exchange.check_waiting()?;
+        if status == StatusCode::CONTINUE {
+            stream.expects_continue = false;
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response::strip_connection_fields(response.headers_mut());
+        if let Some(respond) = stream.respond() {
+            // An error here is the stream's: the peer has reset it, and `look` tells.
+            let _ = respond.send_informational(response);
+        }
+        Ok(())
+    }
+
+    fn upgrade(&mut self, key: Key, mut head: ResponseHead) -> Result<(), Error> {
+        let stream = self.stream(key)?;
+        stream.exchange.check_waiting()?;
+        if stream.upgrade.is_none() {
+            return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
+        }
+        if !head.status.is_success() {
+            head.status = StatusCode::OK;
+        }
+        stream.exchange.upgrading();
+        self.send_head(key, head, false)?;
+        let stream = self.stream(key)?;
+        stream.enter_tunnel();
+        self.upgraded.push(key);
+        Ok(())
+    }
+
+    fn reset(&mut self, id: u32, reason: ResetReason) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.send_reset(match reason {
+            ResetReason::Cancel => Reason::CANCEL,
+            ResetReason::Refused => Reason::REFUSED_STREAM,
+            ResetReason::Internal => Reason::INTERNAL_ERROR,
+            ResetReason::EnhanceYourCalm => Reason::ENHANCE_YOUR_CALM,
+        });
+        let key = stream.key;
+        self.failed.push((key, Error::new(Code::Closed, "the stream was reset by this side")));
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.
+    fn refuse_write(&mut self, key: Key, error: Error) -> Result<(), Error> {
+        if error.code() != Code::BodyLengthMismatch {
+            return Err(error);
+        }
+        if let Ok(stream) = self.stream(key) {
+            stream.send_reset(Reason::INTERNAL_ERROR);
+            self.failed.push((key, error));
+        }
+        Ok(())
+    }
+}

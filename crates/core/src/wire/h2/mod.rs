@@ -1,0 +1,367 @@
+//! HTTP/2 (RFC 9113) over the h2 crate, pulled by hand.
+//!
+//! h2 keeps one waker for the whole connection and one a stream: the connection is polled with the turn's, each
+//! stream with its own (`StreamWaker`), so that a turn looks only at streams that have something to say.
+//!
+//! Hot: one turn for a batch of streams; all answers of a batch go out in one flush.
+
+mod commands;
+mod request;
+mod send;
+mod stream;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use h2::{Ping, PingPong, Reason, server};
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::stream::{Stream, StreamWaker, Woken};
+use super::{End, Turn, Wire, due, earlier};
+use crate::{
+    config::Config,
+    error::{CloseCode, CloseReason, Code, Error, Refusal},
+    event::Event,
+    exchange,
+    io::{
+        frames::Progress,
+        tap::{Fault, Tap, TapState},
+    },
+    key::Key,
+};
+
+/// An answer to a ping is due within this.
+const PONG: Duration = Duration::from_secs(20);
+/// h2 is driven at most so often in one turn, then the turn is left and asked for anew.
+const ROUNDS: usize = 3;
+/// Wakers kept for the next streams.
+const SPARE_WAKERS: usize = 16;
+
+/// Stream identifiers are small numbers that the peer counts up: multiplying spreads them well enough.
+#[derive(Default)]
+struct StreamHasher(u64);
+
+impl Hasher for StreamHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Streams = HashMap<u32, Box<Stream>, BuildHasherDefault<StreamHasher>>;
+
+pub(crate) type Handshake<IO> = server::Handshake<Tap<IO>, Bytes>;
+
+/// Begins the handshake: our SETTINGS out, the peer's preface and SETTINGS in.
+pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(tap: Tap<IO>, config: &Config) -> Handshake<IO> {
+    let limits = &config.limits;
+    // One unread upload must not block the rest: a stream's window is a quarter of the connection's.
+    let connection_window = limits.buffered_bytes.clamp(1 << 16, (1 << 31) - 1);
+    let mut builder = server::Builder::new();
+    builder
+        .initial_connection_window_size(connection_window)
+        .initial_window_size((connection_window / 4).max(1 << 14))
+        .max_concurrent_streams(limits.concurrent_streams)
+        // Streams that the peer resets before they are pulled are normal here; more than are open at once are not.
+        .max_pending_accept_reset_streams(limits.concurrent_streams as usize)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    if config.extended_connect {
+        builder.enable_connect_protocol();
+    }
+    builder.handshake(tap)
+}
+
+pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
+    connection: server::Connection<Tap<IO>, Bytes>,
+    tap: Arc<TapState>,
+    config: Arc<Config>,
+    number: u32,
+    streams: Streams,
+    /// Streams with something to send, in the order in which they began to have it.
+    sending: Vec<u32>,
+    woken: Arc<Woken>,
+    spare_wakers: Vec<Arc<StreamWaker>>,
+    /// Room for the lists of a turn, kept.
+    awake: Vec<u32>,
+    progress: Vec<Progress>,
+    /// Events of calls between turns.
+    failed: Vec<(Key, Error)>,
+    upgraded: Vec<Key>,
+    /// The highest stream that became a request.
+    last_stream: u32,
+    requests: u64,
+    credits: u32,
+    /// Sum of the streams' `outstanding`.
+    outstanding: usize,
+    /// The connection has a new state of which h2 has not told its waker.
+    dirty: bool,
+    draining: bool,
+    pinger: Option<PingPong>,
+    ping: PingState,
+    idle_since: Instant,
+    date: (Instant, HeaderValue),
+}
+
+enum PingState {
+    /// The next is due at this time, unless the peer is heard before: bytes read by then.
+    Waiting {
+        since: Instant,
+        read: u64,
+    },
+    Sent {
+        at: Instant,
+    },
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    pub(crate) fn new(
+        number: u32,
+        mut connection: server::Connection<Tap<IO>, Bytes>,
+        tap: Arc<TapState>,
+        config: Arc<Config>,
+        now: Instant,
+    ) -> Self {
+        let pinger = connection.ping_pong();
+        Self {
+            connection,
+            tap,
+            config,
+            number,
+            streams: Streams::default(),
+            sending: Vec::new(),
+            woken: Arc::default(),
+            spare_wakers: Vec::new(),
+            awake: Vec::new(),
+            progress: Vec::new(),
+            failed: Vec::new(),
+            upgraded: Vec::new(),
+            last_stream: 0,
+            requests: 0,
+            credits: 0,
+            outstanding: 0,
+            dirty: false,
+            draining: false,
+            pinger,
+            ping: PingState::Waiting { since: now, read: 0 },
+            idle_since: now,
+            date: (now, date_value()),
+        }
+    }
+
+    fn stream(&mut self, key: Key) -> Result<&mut Stream, Error> {
+        let ours = key.connection == self.number && key.sequence == 0;
+        match self.streams.get_mut(&key.stream) {
+            Some(stream) if ours => Ok(stream),
+            None if ours && key.stream <= self.last_stream => {
+                Err(Error::new(Code::KeyUsed, "the request has its answer already"))
+            }
+            _ => Err(Error::new(Code::KeyUnknown, "the key names no request of this stream")),
+        }
+    }
+
+    fn remove(&mut self, id: u32, now: Instant) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.outstanding -= stream.outstanding;
+        let wake = stream.wake.clone();
+        // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
+        drop(stream);
+        if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
+            self.spare_wakers.push(wake);
+        }
+        self.sending.retain(|&sending| sending != id);
+        self.idle_since = now;
+    }
+
+    fn fail(&mut self, id: u32, error: Error, turn: &mut Turn<'_, '_>) {
+        if let Some(stream) = self.streams.get(&id) {
+            turn.failed(stream.key, error);
+            self.remove(id, turn.now);
+        }
+    }
+
+    fn expire(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        let config = self.config.clone();
+        let timeouts = &config.timeouts;
+        let now = turn.now;
+        let late = |since: Instant, timeout| due(since, timeout).is_some_and(|due| now >= due);
+        let mut stalled = Vec::new();
+        for (&id, stream) in &mut self.streams {
+            if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
+                stalled.push(id);
+            } else if stream.exchange.pulling().is_some() && late(stream.pulled_at, timeouts.body_idle) {
+                stream.exchange.receive = exchange::Receive::Failed;
+                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
+                turn.events.push_back(Event::BodyFailed { key: stream.key, error });
+            }
+        }
+        for id in stalled {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.send_reset(Reason::CANCEL);
+            }
+            self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
+        }
+        if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
+            if self.draining {
+                let reason = CloseReason::new(CloseCode::KeepAliveTimeout, "no request came in time");
+                return Some(End::Close { reason, linger: false });
+            }
+            self.idle_since = now;
+            self.drain();
+        }
+        self.expire_ping(turn)
+    }
+
+    fn expire_ping(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        let read = self.tap.read.get();
+        match self.ping {
+            PingState::Waiting { since, read: before } => {
+                if due(since, self.config.timeouts.h2_ping).is_none_or(|due| turn.now < due) {
+                    return None;
+                }
+                self.ping = PingState::Waiting { since: turn.now, read };
+                if let (true, Some(pinger)) = (read == before, &mut self.pinger)
+                    && pinger.send_ping(Ping::opaque()).is_ok()
+                {
+                    self.ping = PingState::Sent { at: turn.now };
+                    self.dirty = true;
+                }
+                None
+            }
+            PingState::Sent { at } if turn.now >= at + PONG => Some(End::Close {
+                reason: CloseReason::new(CloseCode::PingTimeout, "the peer did not answer a ping in time"),
+                linger: false,
+            }),
+            PingState::Sent { .. } => None,
+        }
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let (PingState::Sent { .. }, Some(pinger)) = (&self.ping, &mut self.pinger)
+            && let Poll::Ready(Ok(_)) = pinger.poll_pong(cx)
+        {
+            self.ping = PingState::Waiting { since: now, read: self.tap.read.get() };
+        }
+    }
+
+    fn ended(&self, result: Result<(), h2::Error>) -> End {
+        if self.draining && self.streams.is_empty() {
+            // However the peer leaves now: it has got everything.
+            return End::Close { reason: CloseReason::new(CloseCode::Drained, "drained"), linger: false };
+        }
+        let reason = match (result, self.tap.fault()) {
+            (_, Some(Fault::Reset)) => CloseReason::new(CloseCode::PeerReset, "the peer reset the connection"),
+            (Err(error), _) if error.is_go_away() && error.is_remote() => {
+                CloseReason::new(CloseCode::PeerClosed, error.to_string())
+            }
+            (Err(error), None) if !error.is_io() => CloseReason::new(CloseCode::ProtocolError, error.to_string()),
+            (Err(error), fault) => {
+                let code = if fault == Some(Fault::Io) { CloseCode::Io } else { CloseCode::PeerClosed };
+                CloseReason::new(code, error.to_string())
+            }
+            (Ok(()), _) => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
+        };
+        End::Close { reason, linger: false }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        // Date has a resolution of one second (RFC 9110 section 6.6.1).
+        if now.duration_since(self.date.0) >= Duration::from_millis(500) {
+            self.date = (now, date_value());
+        }
+    }
+}
+
+fn date_value() -> HeaderValue {
+    HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
+    fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        self.tick(turn.now);
+        if turn.late
+            && self.deadline().is_some_and(|deadline| turn.now >= deadline)
+            && let Some(end) = self.expire(turn)
+        {
+            return Some(end);
+        }
+        for (key, error) in mem::take(&mut self.failed) {
+            self.fail(key.stream, error, turn);
+        }
+        turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
+        for round in 1..=ROUNDS {
+            self.submit(turn);
+            self.dirty = false;
+            turn.relay.clear();
+            let polled = self.accept(turn);
+            self.poll_pong(turn.cx, turn.now);
+            self.report(turn);
+            self.look(turn);
+            if let Poll::Ready(result) = polled {
+                if result.as_ref().is_err_and(|error| error.is_library() && !error.is_remote()) {
+                    turn.refused(Refusal::Protocol);
+                }
+                return Some(self.ended(result));
+            }
+            self.submit(turn);
+            if !(self.dirty || turn.relay.woken()) {
+                break;
+            }
+            if round == ROUNDS {
+                turn.relay.again();
+            }
+        }
+        None
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        let mut deadline = match self.ping {
+            PingState::Waiting { since, .. } => due(since, timeouts.h2_ping),
+            PingState::Sent { at } => Some(at + PONG),
+        };
+        if self.streams.is_empty() {
+            deadline = earlier(deadline, due(self.idle_since, timeouts.keep_alive_idle));
+        }
+        for stream in self.streams.values() {
+            if let Some(since) = stream.stalled_since {
+                deadline = earlier(deadline, due(since, timeouts.write_stall));
+            }
+            if stream.exchange.pulling().is_some() {
+                deadline = earlier(deadline, due(stream.pulled_at, timeouts.body_idle));
+            }
+        }
+        deadline
+    }
+
+    fn drain(&mut self) {
+        if !self.draining {
+            self.draining = true;
+            self.connection.graceful_shutdown();
+            self.dirty = true;
+        }
+    }
+
+    fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
+        for (_, stream) in self.streams.drain() {
+            events.push_back(Event::Failed { key: stream.key, error: error.clone() });
+        }
+    }
+}

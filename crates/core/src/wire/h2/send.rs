@@ -1,0 +1,116 @@
+//! Answers, from the streams' queues to the transport.
+
+use std::mem;
+
+use http::{Response, header};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::H2;
+use crate::{
+    error::{Code, Error},
+    event::Event,
+    io::frames::Progress,
+    key::Key,
+    response::{self, ResponseHead},
+    wire::Turn,
+};
+
+/// Bytes that h2 may hold and the transport has not taken: beyond them the more urgent stream goes first.
+const WATERMARK: usize = 64 << 10;
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// Gives h2 response bytes by urgency (RFC 9218), as long as the transport keeps up.
+    pub(super) fn submit(&mut self, turn: &mut Turn<'_, '_>) {
+        if self.sending.is_empty() {
+            return;
+        }
+        let mut sending = mem::take(&mut self.sending);
+        if sending.len() > 1 {
+            sending.sort_by_key(|id| self.streams.get(id).map_or(u8::MAX, |stream| stream.urgency));
+        }
+        let mut failed = Vec::new();
+        for &id in &sending {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let room = WATERMARK.saturating_sub(self.outstanding);
+            match stream.pump(room) {
+                Ok((bytes, gave)) => {
+                    self.outstanding += bytes;
+                    if gave || stream.stalled_since.is_none() {
+                        stream.stalled_since = Some(turn.now);
+                    }
+                }
+                Err(error) => failed.push((id, error)),
+            }
+        }
+        sending.retain(|id| self.streams.get(id).is_some_and(|stream| stream.wants_to_send()));
+        self.sending = sending;
+        for (id, error) in failed {
+            self.fail(id, error, turn);
+        }
+    }
+
+    /// Reports what the transport has flushed.
+    pub(super) fn report(&mut self, turn: &mut Turn<'_, '_>) {
+        let mut progress = mem::take(&mut self.progress);
+        self.tap.frames().take_flushed(&mut progress);
+        for Progress { stream: id, bytes, end } in progress.drain(..) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let bytes = (bytes as usize).min(stream.outstanding);
+            stream.outstanding -= bytes;
+            self.outstanding -= bytes;
+            stream.flushed += bytes as u64;
+            stream.stalled_since = stream.waits_for_peer().then_some(turn.now);
+            let key = stream.key;
+            if end {
+                if let Some(bytes) = stream.exchange.ended() {
+                    turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
+                    if stream.exchange.pulling().is_some() && !stream.tunnel {
+                        let error = Error::new(Code::Closed, "the response was sent before the body was read");
+                        turn.events.push_back(Event::BodyFailed { key, error });
+                    }
+                    if !(stream.tunnel && stream.exchange.receiving()) {
+                        self.remove(id, turn.now);
+                    }
+                }
+            } else if stream.exchange.streaming() && stream.outstanding == 0 && !stream.wants_to_send() {
+                stream.reported = stream.flushed;
+                turn.events.push_back(Event::Written { key, bytes: stream.flushed });
+            }
+        }
+        self.progress = progress;
+    }
+
+    fn response(&mut self, mut head: ResponseHead) -> Response<()> {
+        response::strip_connection_fields(&mut head.headers);
+        if !head.headers.contains_key(header::DATE) {
+            head.headers.insert(header::DATE, self.date.1.clone());
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    pub(super) fn send_head(&mut self, key: Key, head: ResponseHead, end: bool) -> Result<(), Error> {
+        let response = self.response(head);
+        let stream = self.stream(key)?;
+        let Some(respond) = stream.respond() else {
+            return Err(Error::new(Code::KeyUsed, "the request has its answer already"));
+        };
+        match respond.send_response(response, end) {
+            Ok(sender) => {
+                stream.begin(sender);
+                stream.expects_continue = false;
+                Ok(())
+            }
+            // The peer has reset the stream: `look` tells. A malformed head was refused before.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn now_sending(&mut self, id: u32) {
+        if !self.sending.contains(&id) {
+            self.sending.push(id);
+        }
+    }
+}
