@@ -125,7 +125,7 @@ export function encodeFields(out: Memory, at: number, end: number, headers: Head
   if (typeof headers !== 'object' || headers === null) throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
   if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
     for (const pair of headers as Iterable<readonly [string, string]>) {
-      if (!Array.isArray(pair) || pair.length !== 2) throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
+      if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string') throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
       at = encodeField(out, at, end, pair[0], pair[1], place)
     }
     return at
@@ -149,7 +149,7 @@ export function encodeLength(out: Memory, at: number, length: number): number {
 
 function encodeField(out: Memory, at: number, end: number, name: string, value: string | number, place: number): number {
   const near = recent[name.length & 31]
-  const field = near !== undefined && near.spelling === name ? near : fieldName(name)
+  const field = near.spelling === name ? near : fieldName(name)
   let known = field.last
   if (known === null || known.value !== value) known = field.encoded?.get(value as string) ?? null
   if (known === null || (place & IN_TRAILERS) !== 0) return encodeNew(out, at, end, field, value, place)
@@ -221,7 +221,7 @@ function fieldName(name: string): FieldName {
 }
 
 function newSpelling(name: string): FieldName {
-  if (typeof name !== 'string' || !TOKEN.test(name) || name.length > MAX_NAME) {
+  if (!TOKEN.test(name) || name.length > MAX_NAME) {
     throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(name)} is not a header name (RFC 9110 section 5.1)`)
   }
   const text = name.toLowerCase()
