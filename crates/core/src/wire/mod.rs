@@ -2,6 +2,7 @@
 
 pub(crate) mod h1;
 pub(crate) mod h2;
+mod received;
 pub(crate) mod tunnel;
 
 use std::{

@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, Version};
 use hyper::{body::Incoming, server::conn::http1};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +27,7 @@ use self::{
     body::{PIECE_BYTES, Writer},
     slot::Slot,
 };
-use super::{End, Turn, Wire, due, earlier};
+use super::{End, Turn, Wire, due, earlier, received::Received};
 use crate::{
     config::Config,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
@@ -48,7 +48,9 @@ struct Current {
     exchange: Exchange,
     incoming: Option<Incoming>,
     /// Body bytes that hyper gave and the caller has not pulled.
-    stash: Bytes,
+    received: Received,
+    /// The caller has begun to pull the body: from now on it is read ahead.
+    begun: bool,
     writer: Option<Writer>,
     head_request: bool,
     version: Version,
@@ -338,16 +340,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
             // In this order: hyper may have sent one answer and read the next request in the same poll.
             let sent = self.report(turn);
             let took = self.accept(turn);
-            let fed = self.feed(turn);
+            self.feed(turn);
             if let Some(end) = self.closing.take() {
                 return Some(end);
             }
-            if let (Some(fault), false) = (self.tap.fault(), fed) {
+            if let Some(fault) = self.tap.fault() {
                 return Some(End::Close { reason: fault_reason(fault), linger: false });
             }
             let refusing = took && matches!(self.answering, Answering::Refusing);
             let left = self.tap.eof() && self.tap.holds();
-            if !(fed || refusing || left || (sent && self.unread) || turn.relay.woken()) {
+            if !(refusing || left || (sent && self.unread) || turn.relay.woken()) {
                 break;
             }
             if round == ROUNDS {

@@ -19,11 +19,13 @@ use crate::{
     io::tap::{Fault, TapState},
     key::Key,
     request::{self, Survey},
-    wire::Turn,
+    wire::{Turn, received::Received},
 };
 
 /// Bodies up to this length are taken along with the head when they have come with it.
 const COMPLETE_BODY_BYTES: u64 = 16 << 10;
+/// Bytes of a body that are read ahead of the pulls, once there was one.
+const READ_AHEAD_BYTES: usize = 256 << 10;
 
 /// What a head's fields said, kept while the request moves out of the slot.
 struct Facts {
@@ -104,7 +106,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             key,
             exchange: Exchange::new(has_body),
             incoming: has_body.then_some(incoming),
-            stash: Bytes::new(),
+            received: Received::default(),
+            begun: false,
             writer: None,
             head_request: head.method == Method::HEAD,
             version: head.version,
@@ -175,67 +178,84 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             current.exchange.receive = exchange::Receive::Ended;
             return Some(bytes.freeze());
         }
-        current.stash = bytes.freeze();
+        if !bytes.is_empty() {
+            current.received.push(bytes.freeze());
+        }
         None
     }
 
-    /// Answers the caller's pull of a chunk, if there is one and something to answer it with. True when hyper was asked
-    /// for more, which it brings only when it is polled again.
-    pub(super) fn feed(&mut self, turn: &mut Turn<'_, '_>) -> bool {
-        let Answering::Current(current) = &mut self.answering else { return false };
+    /// Answers the caller's pull of a chunk, if there is one and something to answer it with.
+    pub(super) fn feed(&mut self, turn: &mut Turn<'_, '_>) {
+        self.read_body(turn);
+        let Answering::Current(current) = &mut self.answering else { return };
         let key = current.key;
-        if let Some(max) = current.exchange.pulling() {
-            if !current.stash.is_empty() {
-                current.exchange.pulled();
-                let bytes = current.stash.split_to(max.min(current.stash.len()));
-                turn.events.push_back(Event::Chunk { key, bytes });
-                return false;
-            }
-            match current.outcome.take() {
-                Some(Ok(trailers)) => {
-                    current.exchange.receive = exchange::Receive::Ended;
-                    turn.events.push_back(Event::End { key, trailers });
-                    return false;
-                }
-                Some(Err(error)) => {
-                    current.exchange.receive = exchange::Receive::Failed;
-                    turn.events.push_back(Event::BodyFailed { key, error });
-                    return false;
-                }
-                None => {}
-            }
-        } else if !current.continue_asked {
-            return false;
+        let Some(max) = current.exchange.pulling() else { return };
+        if !current.received.is_empty() {
+            current.exchange.pulled();
+            turn.events.push_back(Event::Chunk { key, bytes: current.received.take(max) });
+            return;
         }
-        let Some(incoming) = &mut current.incoming else { return false };
-        let frame = match Pin::new(incoming).poll_frame(turn.cx) {
-            Poll::Pending => return false,
-            Poll::Ready(frame) => frame,
-        };
-        self.waiting_since = turn.now;
-        current.continue_asked = false;
-        let outcome = match frame {
-            None => Ok(None),
-            Some(Err(error)) => Err(body_error(&error, &self.tap)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Err(frame) => Ok(frame.into_trailers().ok()),
-                Ok(data) => match current.exchange.received(data.len(), self.config.limits.body_bytes) {
-                    Err(error) => Err(error),
-                    Ok(()) => {
-                        current.stash = data;
-                        return true;
+        match current.outcome.take() {
+            None => {}
+            Some(Ok(trailers)) => {
+                current.exchange.receive = exchange::Receive::Ended;
+                turn.events.push_back(Event::End { key, trailers });
+            }
+            Some(Err(error)) => {
+                current.exchange.receive = exchange::Receive::Failed;
+                turn.events.push_back(Event::BodyFailed { key, error });
+            }
+        }
+    }
+
+    /// Takes from hyper what has come of a body that is being pulled, and a little ahead, so that the peer's next bytes
+    /// are here when the caller's next pull is.
+    fn read_body(&mut self, turn: &mut Turn<'_, '_>) {
+        let most = READ_AHEAD_BYTES.min(self.config.limits.buffered_bytes as usize);
+        let mut driven = false;
+        loop {
+            let Answering::Current(current) = &mut self.answering else { return };
+            current.begun |= current.exchange.pulling().is_some();
+            if !(current.begun || current.continue_asked) || current.received.len() >= most {
+                return;
+            }
+            let Some(incoming) = &mut current.incoming else { return };
+            let outcome = match Pin::new(incoming).poll_frame(turn.cx) {
+                Poll::Pending if driven => return,
+                Poll::Pending => {
+                    // hyper reads on only when it is polled.
+                    driven = true;
+                    if let Poll::Ready(result) = self.poll_connection(turn.cx) {
+                        self.closing = Some(self.ended(result));
+                        return;
                     }
+                    continue;
+                }
+                Poll::Ready(None) => Ok(None),
+                Poll::Ready(Some(Err(error))) => Err(body_error(&error, &self.tap)),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Err(frame) => Ok(frame.into_trailers().ok()),
+                    Ok(data) => match current.exchange.received(data.len(), self.config.limits.body_bytes) {
+                        Err(error) => Err(error),
+                        Ok(()) => {
+                            current.received.push(data);
+                            current.continue_asked = false;
+                            self.waiting_since = turn.now;
+                            driven = false;
+                            continue;
+                        }
+                    },
                 },
-            },
-        };
-        let failed = outcome.is_err();
-        current.incoming = None;
-        current.outcome = Some(outcome);
-        if failed {
-            self.unread = true;
-            self.end_after_answer();
+            };
+            let failed = outcome.is_err();
+            current.incoming = None;
+            current.outcome = Some(outcome);
+            if failed {
+                self.unread = true;
+                self.end_after_answer();
+            }
+            return;
         }
-        true
     }
 }
 

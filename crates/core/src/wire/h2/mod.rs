@@ -81,7 +81,11 @@ pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(tap: Tap<IO>, config
         .max_concurrent_streams(limits.concurrent_streams)
         // Streams that the peer resets before they are pulled are normal here; more than are open at once are not.
         .max_pending_accept_reset_streams(limits.concurrent_streams as usize)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        // Short DATA frames are moved out of h2 once a turn, however slowly they are pulled: a burst of them within one
+        // turn is no attack yet.
+        .data_frame_budget(8 * connection_window as usize)
+        // h2 refuses a list of just this size.
+        .max_header_list_size(u32::try_from(limits.header_bytes.saturating_add(1)).unwrap_or(u32::MAX));
     if config.extended_connect {
         builder.enable_connect_protocol();
     }

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{FlowControl, RecvStream, SendStream, server::SendResponse};
 use http::HeaderMap;
 
@@ -19,10 +19,9 @@ use crate::{
     event::Upgrade,
     exchange::{Exchange, Receive},
     key::Key,
+    wire::received::Received,
 };
 
-/// DATA shorter than this is copied together; longer DATA is kept as it came.
-const COALESCE_BELOW: usize = 1 << 10;
 /// What is asked of the peer's window at a time.
 const RESERVE: usize = 64 << 10;
 
@@ -64,61 +63,6 @@ impl Wake for StreamWaker {
     }
 }
 
-/// Request bytes that h2 gave and the caller has not pulled. Their window is given back as they are pulled.
-#[derive(Default, Debug)]
-pub(super) struct Incoming {
-    chunks: VecDeque<Bytes>,
-    /// Short DATA, copied together: many small frames must not pin many large read buffers.
-    tail: BytesMut,
-    length: usize,
-    trailers: Option<HeaderMap>,
-}
-
-impl Incoming {
-    fn push(&mut self, data: Bytes) {
-        self.length += data.len();
-        if data.len() < COALESCE_BELOW {
-            self.tail.extend_from_slice(&data);
-            return;
-        }
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
-        self.chunks.push_back(data);
-    }
-
-    fn take(&mut self, max: usize) -> Bytes {
-        let Some(front) = self.chunks.front_mut() else {
-            let bytes = self.tail.split_to(max.min(self.tail.len())).freeze();
-            self.length -= bytes.len();
-            return bytes;
-        };
-        if front.len() >= max || self.length == front.len() {
-            let bytes = front.split_to(max.min(front.len()));
-            if front.is_empty() {
-                self.chunks.pop_front();
-            }
-            self.length -= bytes.len();
-            return bytes;
-        }
-        // Several frames: one chunk of them, so that a chunk is worth its crossing.
-        let mut bytes = BytesMut::with_capacity(max.min(self.length));
-        while let Some(front) = self.chunks.front_mut() {
-            let take = (max - bytes.len()).min(front.len());
-            bytes.extend_from_slice(&front[..take]);
-            front.advance(take);
-            if !front.is_empty() {
-                break;
-            }
-            self.chunks.pop_front();
-        }
-        let take = (max - bytes.len()).min(self.tail.len());
-        bytes.extend_from_slice(&self.tail.split_to(take));
-        self.length -= bytes.len();
-        bytes.freeze()
-    }
-}
-
 /// What the caller's pull got.
 #[derive(Debug)]
 pub(super) enum Fed {
@@ -142,7 +86,8 @@ pub(super) struct Stream {
     /// Why no more will come, to be told after what has come.
     failure: Option<Error>,
     flow: Option<FlowControl>,
-    pub(super) incoming: Incoming,
+    incoming: Received,
+    trailers: Option<HeaderMap>,
     body_limit: u64,
     respond: Option<SendResponse<Bytes>>,
     pub(super) sender: Option<SendStream<Bytes>>,
@@ -183,7 +128,8 @@ impl Stream {
             expects_continue: false,
             receiver,
             failure: None,
-            incoming: Incoming::default(),
+            incoming: Received::default(),
+            trailers: None,
             body_limit,
             respond: Some(respond),
             sender: None,
@@ -237,7 +183,7 @@ impl Stream {
                 Poll::Ready(None) => match receiver.poll_trailers(&mut cx) {
                     Poll::Pending => return,
                     Poll::Ready(Ok(trailers)) => {
-                        self.incoming.trailers = trailers;
+                        self.trailers = trailers;
                         None
                     }
                     Poll::Ready(Err(error)) => Some(stream_error(&error)),
@@ -252,8 +198,8 @@ impl Stream {
     pub(super) fn whole(&mut self, length: u64) -> Option<Bytes> {
         let whole = self.receiver.is_none()
             && self.failure.is_none()
-            && self.incoming.length as u64 == length
-            && self.incoming.trailers.is_none();
+            && self.incoming.len() as u64 == length
+            && self.trailers.is_none();
         whole.then(|| {
             self.exchange.receive = Receive::Ended;
             self.take(usize::MAX)
@@ -263,7 +209,7 @@ impl Stream {
     /// Answers the caller's pull and gives the window of the bytes back.
     pub(super) fn feed(&mut self) -> Fed {
         let Some(max) = self.exchange.pulling() else { return Fed::Nothing };
-        if self.incoming.length > 0 {
+        if !self.incoming.is_empty() {
             self.exchange.pulled();
             return Fed::Chunk(self.take(max));
         }
@@ -277,7 +223,7 @@ impl Stream {
             }
             None => {
                 self.exchange.receive = Receive::Ended;
-                Fed::End(self.incoming.trailers.take())
+                Fed::End(self.trailers.take())
             }
         }
     }

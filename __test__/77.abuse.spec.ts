@@ -1,0 +1,466 @@
+// HTTP/2 abuse, frame by frame: a flood is absorbed or the connection is cut, in bounded memory, and who stands beside is served.
+// Also that those who do the same for good reasons are not cut.
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import { listen } from '../index.js'
+import type { IncomingRequest, ListenOptions } from '../index.js'
+import { h1Client, h2Client } from './_client.js'
+import type { TestClient } from './_client.js'
+import * as h2 from './_frames.js'
+import { FrameClient } from './_frames.js'
+import { portPrinted, program } from './_process.js'
+import { answer, must, open, portOf, rejected, soon } from './_server.js'
+
+const MEMORY = 64 << 20
+
+class Scene {
+  readonly #clients: TestClient[]
+  exchanges = 0
+
+  constructor(readonly port: number) {
+    this.#clients = [h1Client(port), h2Client(port)]
+  }
+
+  static async start(t: ExecutionContext, options: ListenOptions = {}): Promise<Scene> {
+    const scene = new Scene(await portPrinted(program(t, '__test__/_abuse-server.ts', { OPTIONS: JSON.stringify(options) })))
+    t.teardown(() => scene.close())
+    await scene.neighbours(t)
+    return scene
+  }
+
+  /** One well-behaved exchange on a kept HTTP/1.1 connection, one on a kept HTTP/2 connection. */
+  async neighbours(t: ExecutionContext): Promise<void> {
+    for (const client of this.#clients) {
+      const { status, text } = await client.fetch({ method: 'POST', body: 'well-behaved' })
+      if (status !== 200 || text !== '12') t.fail(`a neighbour got ${status} ${text}`)
+      this.exchanges++
+    }
+  }
+
+  async ask<T>(path: string): Promise<T> {
+    return JSON.parse((await this.#clients[0]!.fetch({ path })).text) as T
+  }
+
+  /** Why the connection ended, once it has. */
+  closed({ port }: FrameClient): Promise<{ code: string; side: string; message: string } | null> {
+    return this.ask(`/closed?${port}`)
+  }
+
+  requests(): Promise<{ held: number; aborted: number }> {
+    return this.ask('/requests')
+  }
+
+  /** All requests that were let in and not answered have been aborted. */
+  async released(t: ExecutionContext): Promise<number> {
+    for (let i = 0; i < 1000; i++) {
+      const { held, aborted } = await this.requests()
+      if (held === aborted) return held
+    }
+    t.fail('requests whose streams are gone were not aborted')
+    return 0
+  }
+
+  /** Runs the attack; the neighbours are answered before, meanwhile and after it, and memory stays in bounds. */
+  async under(t: ExecutionContext, attack: (client: FrameClient) => Promise<void>, manners: h2.Manners = {}): Promise<FrameClient> {
+    const before = await this.ask<{ now: number; most: number }>('/memory')
+    const attacker = await FrameClient.connect(this.port, manners)
+    t.teardown(() => attacker.close())
+    let over = false
+    const attacked = attack(attacker).finally(() => {
+      over = true
+    })
+    do await this.neighbours(t)
+    while (!over)
+    await attacked
+    await this.neighbours(t)
+    const after = await this.ask<{ now: number; most: number }>('/memory')
+    // The peak is the process': it tells of this attack when it is a new one.
+    const grown = Math.max(after.now, after.most > before.most ? after.most : 0) - before.now
+    t.true(grown < MEMORY, `memory grew by ${grown >> 20} MiB`)
+    return attacker
+  }
+
+  close(): void {
+    for (const client of this.#clients) client.close()
+  }
+}
+
+/** The server has cut the connection, for the peer's fault. */
+async function cut(t: ExecutionContext, scene: Scene, client: FrameClient, ...codes: number[]): Promise<void> {
+  t.true(client.isCut, 'cut')
+  if (client.goAway !== null) t.true(codes.includes(client.goAway), `GOAWAY ${client.goAway}`)
+  client.close()
+  const reason = must(await scene.closed(client))
+  t.log(reason.message)
+  t.is(reason.code, 'protocol-error', reason.message)
+}
+
+const odd = (i: number) => 2 * i + 1
+const calm = h2.ENHANCE_YOUR_CALM
+
+// ---- attacks
+
+test.serial('rapid reset (CVE-2023-44487)', async (t) => {
+  const scene = await Scene.start(t)
+  const attacker = await scene.under(t, async (client) => {
+    await client.flood(100_000, (i) => Buffer.concat([h2.get(odd(i), '/idle'), h2.reset(odd(i))]))
+    await client.ping()
+  })
+  if (attacker.isCut) await cut(t, scene, attacker, calm)
+  await scene.released(t)
+})
+
+test.serial('rapid reset of what nobody pulls', async (t) => {
+  const listener = await open(t, { readAhead: { requests: 0 } })
+  const patient = await FrameClient.connect(portOf(listener))
+  const connection = must(await listener.nextConnection())
+  for (let i = 0; i < 100; i++) void patient.write(h2.get(odd(i), '/reset'), h2.reset(odd(i)))
+  t.true(await patient.ping(), 'less than limits.concurrentStreams are absorbed')
+  const attacker = await FrameClient.connect(portOf(listener))
+  must(await listener.nextConnection())
+  await attacker.flood(1000, (i) => Buffer.concat([h2.get(odd(i), '/reset'), h2.reset(odd(i))]))
+  t.false(await attacker.ping(), 'more are not')
+  t.true(attacker.goAway === null || attacker.goAway === calm)
+  // What was reset before it was pulled never comes up.
+  await patient.write(h2.get(odd(100), '/good'))
+  let request: IncomingRequest | null = null
+  while (!request) request = await must(await connection.nextStream()).nextRequest()
+  t.is(request.target, '/good')
+  await request.stream.send(request.key, {})
+  t.is(h2.statusOf(must(await patient.head(odd(100)))), 200)
+  patient.close()
+})
+
+const selfish = Buffer.concat([h2.u32(1), Buffer.from([16])])
+const provocations: Array<[title: string, path: string, provoke: (stream: number) => Buffer]> = [
+  ['WINDOW_UPDATE of 0', '/hold', (stream) => h2.windowUpdate(stream, 0)],
+  ['a window that overflows', '/hold', (stream) => h2.windowUpdate(stream, 0x7fff_ffff)],
+  ['DATA after END_STREAM', '/hold', (stream) => h2.data(stream, 'x')],
+  ['HEADERS after END_STREAM', '/hold', (stream) => h2.get(stream, '/hold')],
+  ['PRIORITY on itself', '/hold', (stream) => h2.frame(h2.PRIORITY, 0, stream, Buffer.concat([h2.u32(stream), Buffer.from([16])]))],
+  ['PRIORITY of a wrong length', '/hold', (stream) => h2.frame(h2.PRIORITY, 0, stream, selfish.subarray(1))],
+  ['RST_STREAM of a wrong length', '/hold', (stream) => h2.frame(h2.RST_STREAM, 0, stream, selfish)],
+]
+for (const [title, path, provoke] of provocations) {
+  test.serial(`MadeYouReset (CVE-2025-8671): ${title}`, async (t) => {
+    const scene = await Scene.start(t)
+    const rounds = 20_000
+    const attacker = await scene.under(t, async (client) => {
+      await client.flood(rounds, (i) => Buffer.concat([h2.get(odd(i), path), provoke(odd(i))]))
+      await client.ping()
+    })
+    await cut(t, scene, attacker, 1, 3, 5, 6, calm)
+    t.true((await scene.released(t)) < 3000, 'the number of requests is bounded')
+  })
+}
+
+const faulty: Array<[title: string, request: (stream: number) => Buffer]> = [
+  ['HEADERS that depend on themselves', (stream) => h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM | h2.PRIORITY_FLAG, stream,
+    Buffer.concat([h2.u32(stream), Buffer.from([16]), h2.block('GET', '/idle')]))],
+  ['a pseudo-field after a field', (stream) => h2.headers(stream, Buffer.concat([h2.field('a', 'b'), h2.block('GET', '/idle')]))],
+  ['no path', (stream) => h2.headers(stream, h2.field(':method', 'GET'))],
+  ['a connection-specific field', (stream) => h2.headers(stream, h2.block('GET', '/idle', h2.field('connection', 'close')))],
+  ['more DATA than was declared', (stream) => Buffer.concat([
+    h2.headers(stream, h2.block('POST', '/idle', h2.field('content-length', '1')), 0), h2.data(stream, 'xx')])],
+  ['less DATA than was declared', (stream) => Buffer.concat([
+    h2.headers(stream, h2.block('POST', '/idle', h2.field('content-length', '2')), 0), h2.data(stream, 'x', true)])],
+  ['trailers without END_STREAM', (stream) => Buffer.concat([h2.post(stream, '/idle'), h2.headers(stream, h2.field('a', 'b'), 0)])],
+]
+for (const [title, request] of faulty) {
+  test.serial(`MadeYouReset (CVE-2025-8671): ${title}`, async (t) => {
+    const scene = await Scene.start(t)
+    const attacker = await scene.under(t, async (client) => {
+      await client.flood(20_000, (i) => request(odd(i)))
+      await client.ping()
+    })
+    await cut(t, scene, attacker, 1, calm)
+    t.true((await scene.released(t)) < 3000, 'the number of requests is bounded')
+  })
+}
+
+test.serial('MadeYouReset (CVE-2025-8671): DATA over the window', async (t) => {
+  const scene = await Scene.start(t, { limits: { bufferedBytes: 65_536 } })
+  const attacker = await scene.under(t, async (client) => {
+    const much = Buffer.alloc(16_384)
+    await client.flood(5000, (i) => Buffer.concat([h2.post(odd(i), '/idle'), h2.data(odd(i), much), h2.data(odd(i), 'x')]), 1)
+    await client.ping()
+  })
+  await cut(t, scene, attacker, 3, calm)
+  await scene.released(t)
+})
+
+for (const size of [0, 1, 16_384]) {
+  test.serial(`CONTINUATION flood, ${size} bytes each`, async (t) => {
+    const scene = await Scene.start(t)
+    const attacker = await scene.under(t, async (client) => {
+      await client.write(h2.frame(h2.HEADERS, h2.END_STREAM, 1, h2.block('GET', '/')))
+      // A literal whose value never ends.
+      await client.write(h2.frame(h2.CONTINUATION, 0, 1, Buffer.from([0, 1, 0x61, 0x7f, 0xff, 0xff, 0xff, 0x7f])))
+      const piece = h2.frame(h2.CONTINUATION, 0, 1, Buffer.alloc(size, 'a'))
+      await client.flood(10_000, () => piece, 50)
+      await client.ping()
+    })
+    await cut(t, scene, attacker, calm, 9)
+  })
+}
+
+test.serial('empty DATA flood', async (t) => {
+  const scene = await Scene.start(t)
+  const attacker = await scene.under(t, async (client) => {
+    await client.write(h2.post(1, '/'))
+    await client.flood(100_000, () => h2.data(1, ''))
+    await client.ping()
+  })
+  await cut(t, scene, attacker, calm)
+})
+
+test.serial('1-byte DATA flood that nobody pulls: 1000 are held, not without end', async (t) => {
+  const scene = await Scene.start(t)
+  const attacker = await scene.under(t, async (client) => {
+    await client.write(h2.post(1, '/idle'))
+    await client.flood(1000, () => h2.data(1, 'x'))
+    t.true(await client.ping(), 'the connection lives')
+    await client.flood(50_000, () => h2.data(1, 'x'))
+    t.false(await client.ping(), 'cut, although the window has room')
+  })
+  await cut(t, scene, attacker, calm)
+  t.is(await scene.released(t), 1)
+})
+
+const floods: Array<[title: string, one: Buffer, answers: (frame: h2.Frame) => boolean]> = [
+  ['PING', h2.frame(h2.PING, 0, 0, Buffer.alloc(8, 'p')), (f) => f.type === h2.PING && f.payload.toString() === 'pppppppp'],
+  ['SETTINGS', h2.settings({ [h2.INITIAL_WINDOW_SIZE]: 65_535 }), (f) => f.type === h2.SETTINGS && (f.flags & h2.ACK) > 0],
+]
+for (const [title, one, answers] of floods) {
+  test.serial(`${title} flood whose answers are not read`, async (t) => {
+    const scene = await Scene.start(t)
+    const batch = Buffer.concat(Array.from({ length: 4096 }, () => one))
+    let batches = 0
+    let held = false
+    const attacker = await scene.under(
+      t,
+      async (client) => {
+        // Until the server does not read any more: the neighbours have had many turns, and it has not taken a byte.
+        while (!held && !client.isCut && batches < 3000) {
+          let taken = false
+          const written = client.write(batch).then(() => {
+            taken = true
+          })
+          batches++
+          const turn = scene.exchanges
+          await Promise.race([written, soon(() => taken || client.isCut || scene.exchanges > turn + 100, 'a turn')])
+          held = !taken && !client.isCut
+        }
+      },
+      { deaf: true },
+    )
+    t.true(held || attacker.isCut, 'it does not take all, and buffer the answers')
+    if (!held) return
+    // Who reads again gets every answer.
+    attacker.listen()
+    t.true(await attacker.ping())
+    // The first SETTINGS are those of the preface.
+    t.is(attacker.count(answers), batches * 4096 + (title === 'SETTINGS' ? 1 : 0))
+  })
+}
+
+test.serial('HPACK bomb: small blocks that unfold to 64 MB each', async (t) => {
+  const scene = await Scene.start(t)
+  const attacker = await scene.under(t, async (client) => {
+    await client.write(h2.headers(1, h2.block('GET', '/', h2.field('bomb', 'b'.repeat(4000), true))))
+    must(await client.end(1))
+    const bomb = Buffer.concat([h2.block('GET', '/idle'), Buffer.alloc(16_000, 0x80 | 62)])
+    for (let i = 1; i <= 50 && !client.isCut; i++) {
+      await client.write(h2.headers(odd(i), bomb))
+      const head = await client.head(odd(i))
+      if (head?.type === h2.HEADERS) t.not(h2.statusOf(head), 200)
+    }
+  })
+  if (attacker.isCut) await cut(t, scene, attacker, calm, 1)
+  t.is((await scene.requests()).held, 0, 'none was let in')
+})
+
+test.serial('a zero window stalls no more than timeouts.writeStall lets it, and holds no more than limits.pendingWriteBytes', async (t) => {
+  const limits = { pendingWriteBytes: 65_536 }
+  const listener = await open(t, { limits, timeouts: { writeStall: 200 } })
+  const chunk = Buffer.alloc(16_384)
+  let produced = 0
+  let closed = 0
+  function* endless() {
+    try {
+      for (;;) {
+        produced += chunk.length
+        yield chunk
+      }
+    } finally {
+      closed++
+    }
+  }
+  const sent: Array<Promise<unknown>> = []
+  void answer(listener, (request, stream) => {
+    const sending = stream.send(request.key, request.path === '/endless' ? { body: endless() } : { body: 'ok' })
+    if (request.path === '/endless') sent.push(sending)
+    return sending.catch(() => {})
+  })
+  const neighbour = h2Client(portOf(listener))
+  t.teardown(() => neighbour.close())
+  const attacker = await FrameClient.connect(portOf(listener), { settings: { [h2.INITIAL_WINDOW_SIZE]: 0 } })
+  t.teardown(() => attacker.close())
+  await attacker.flood(100, (i) => h2.get(odd(i), '/endless'))
+  for (let i = 0; i < 100; i++) {
+    const end = must(await attacker.first((f) => f.stream === odd(i) && f.type === h2.RST_STREAM))
+    t.is(end.payload.readUInt32BE(0), h2.CANCEL)
+    if (i % 10 === 0) t.is((await neighbour.fetch()).text, 'ok')
+  }
+  for (const sending of sent) await rejected(t, sending, 'ERR_WRITE_STALLED')
+  t.is(sent.length, 100)
+  await soon(() => closed === 100, 'the end of the sources')
+  t.is(attacker.dataBytes, 0)
+  // Each stream may have a chunk in hand when the connection has no more room.
+  t.true(produced <= limits.pendingWriteBytes + 101 * 2 * chunk.length, `${produced} bytes were asked of the sources`)
+  t.true(await attacker.ping(), 'the connection lives')
+})
+
+test.serial('a header list under limits.headerBytes is let in, one over it is 431, and the connection goes on', async (t) => {
+  const listener = await open(t, { limits: { headerBytes: 4096 } })
+  const paths: string[] = []
+  void answer(listener, (request, stream) => {
+    paths.push(request.path)
+    return stream.send(request.key, {})
+  })
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  // RFC 9113 section 6.5.2: names, values, and 32 bytes for each field.
+  const rest = [':method', 'GET', ':scheme', 'http', ':path', '/', ':authority', 'a'].join('').length + 5 * 32 + 1
+  const list = (bytes: number) => h2.block('GET', '/', h2.field('x', 'v'.repeat(bytes - rest)))
+  await client.write(h2.headers(1, list(4095)))
+  t.is(h2.statusOf(must(await client.head(1))), 200)
+  await client.write(h2.headers(3, list(4097)))
+  t.is(h2.statusOf(must(await client.head(3))), 431)
+  await client.write(h2.headers(5, list(8192), h2.END_STREAM, 2048))
+  t.is(must(await client.head(5)).type, h2.HEADERS, 'the same in pieces')
+  await client.write(h2.get(7, '/after'))
+  t.is(h2.statusOf(must(await client.head(7))), 200)
+  t.deepEqual(paths, ['/', '/after'])
+})
+
+test.serial('1000 half-open streams: those over limits.concurrentStreams are refused, the others go on', async (t) => {
+  const scene = await Scene.start(t)
+  const client = await scene.under(t, async (client) => {
+    await client.flood(1000, (i) => h2.post(odd(i), '/'), 100)
+    t.true(await client.ping())
+  })
+  t.is(client.count((f) => f.type === h2.RST_STREAM && f.payload.readUInt32BE(0) === h2.REFUSED_STREAM), 1000 - 128)
+  for (let i = 0; i < 128; i++) await client.write(h2.data(odd(i), 'x', true))
+  for (let i = 0; i < 128; i++) t.is(must(await client.end(odd(i))).type, h2.DATA, 'answered')
+})
+
+test.serial('half-open streams without end', async (t) => {
+  const scene = await Scene.start(t)
+  const attacker = await scene.under(t, async (client) => {
+    await client.flood(50_000, (i) => h2.post(odd(i), '/idle'), 100)
+    await client.ping()
+  })
+  await cut(t, scene, attacker, calm)
+  t.true((await scene.released(t)) <= 128)
+})
+
+test.serial('as many half-open streams as are allowed on many connections, each with a full window nobody pulls', async (t) => {
+  const listener = await listen({ port: 0, ioThreads: 1 })
+  t.teardown(() => listener.close())
+  const full = Buffer.alloc(16_384)
+  const clients = await Promise.all(Array.from({ length: 8 }, () => FrameClient.connect(portOf(listener))))
+  for (const client of clients) {
+    for (let i = 0; i < 4; i++) {
+      await client.write(h2.post(odd(i), '/full'), ...Array.from({ length: 16 }, () => h2.data(odd(i), full)))
+    }
+    t.true(await client.ping(), 'a full window is no fault')
+    await client.write(h2.post(9, '/more'), h2.data(9, full))
+    await client.cut
+    t.true(client.goAway === null || client.goAway === 3, 'what goes over the window of the connection is FLOW_CONTROL_ERROR')
+    client.close()
+  }
+})
+
+// ---- the same for good reasons
+
+test.serial('1000 calls in sequence, each cancelled when its answer has begun', async (t) => {
+  const scene = await Scene.start(t)
+  const client = await FrameClient.connect(scene.port)
+  t.teardown(() => client.close())
+  for (let i = 0; i < 1000; i++) {
+    await client.write(h2.post(odd(i), '/hold'), h2.data(odd(i), 'call'))
+    if ((await client.head(odd(i)))?.type !== h2.HEADERS) return t.fail(`call ${i} got no answer`)
+    client.frames.length = 0
+    await client.write(h2.reset(odd(i)))
+  }
+  t.true(await client.ping())
+  t.is(await scene.released(t), 1000)
+  t.false(client.isCut)
+})
+
+test.serial('5000 small DATA frames to who pulls them', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  await client.write(h2.post(1, '/small'))
+  const request = must(await must(await must(await listener.nextConnection()).nextStream()).nextRequest())
+  let read = 0
+  const pulled = (async () => {
+    for await (const chunk of must(request.body)) read += chunk.length
+  })()
+  // Each wave has been pulled before the next begins.
+  for (let sent = 500; sent <= 5000; sent += 500) {
+    await client.flood(500, () => h2.data(1, 'x'))
+    await soon(() => read === sent || client.isCut, `byte ${sent}`)
+  }
+  await client.write(h2.data(1, '', true))
+  await pulled
+  t.is(read, 5000)
+  await request.stream.send(request.key, {})
+  t.is(h2.statusOf(must(await client.head(1))), 200)
+  t.true(await client.ping())
+})
+
+test.serial('a slow puller gets all of a large upload, and its client is not cut', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  await client.write(h2.post(1, '/slow'))
+  const request = must(await must(await must(await listener.nextConnection()).nextStream()).nextRequest())
+  const body = must(request.body)
+  const total = 2 << 20
+  const piece = Buffer.alloc(1024, 's')
+  let allowed = 262_144
+  let sent = 0
+  let heard = 0
+  let read = 0
+  while (read < total) {
+    // All that the window lets out is written, and has come, before one more chunk is pulled.
+    for (; sent + piece.length <= Math.min(allowed, total); sent += piece.length) void client.write(h2.data(1, piece))
+    t.true(await client.ping())
+    read += must(await body.nextChunk()).length
+    await client.ping()
+    for (; heard < client.frames.length; heard++) {
+      const { type, stream, payload } = client.frames[heard]!
+      if (type === h2.WINDOW_UPDATE && stream === 1) allowed += payload.readUInt32BE(0)
+    }
+  }
+  t.is(read, total)
+  await client.write(h2.data(1, '', true))
+  t.is(await body.nextChunk(), null)
+  await request.stream.send(request.key, {})
+  t.is(h2.statusOf(must(await client.head(1))), 200)
+})
+
+test.serial('1000 answered requests, each with an empty last DATA frame', async (t) => {
+  const scene = await Scene.start(t)
+  const client = await FrameClient.connect(scene.port)
+  t.teardown(() => client.close())
+  for (let i = 0; i < 1000; i++) {
+    await client.write(h2.post(odd(i), '/'), h2.data(odd(i), 'x'), h2.data(odd(i), '', true))
+    if ((await client.end(odd(i)))?.type !== h2.DATA) return t.fail(`request ${i} got no answer`)
+    client.frames.length = 0
+  }
+  t.true(await client.ping())
+})
