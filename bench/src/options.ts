@@ -31,6 +31,16 @@ const usage = `npm run bench -- [options]
 
 /** Null when there is nothing more to do. */
 export function options(): Options | null {
+  try {
+    return parsed()
+  } catch (error) {
+    console.error((error as Error).message)
+    process.exitCode = 2
+    return null
+  }
+}
+
+function parsed(): Options | null {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', multiple: true, default: [] },

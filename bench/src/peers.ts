@@ -22,24 +22,24 @@ const here = join(import.meta.dirname, '..')
 const require = createRequire(import.meta.url)
 
 export const peers: readonly Peer[] = [
-  node('hyperpull', "hyperpull, the README's loop", ['h1', 'h2']),
-  node('hyperpull-serve', 'hyperpull, serve()', ['h1', 'h2']),
+  node('hyperpull', 'hyperpull', ['h1', 'h2']),
+  node('hyperpull-serve', 'hyperpull serve()', ['h1', 'h2']),
   node('node-http', 'node:http', ['h1']),
-  node('node-http2', 'node:http2, streams', ['h2']),
+  node('node-http2', 'node:http2', ['h2']),
   node('fastify', 'fastify', ['h1']),
   node('uws', 'uWebSockets.js', ['h1']),
   runtime('deno', 'Deno.serve', '@deno/linux-x64-glibc', 'deno', ['run', '--quiet', '--allow-net', '--allow-env'], ['h1', 'h2']),
   runtime('bun', 'Bun.serve', '@oven/bun-linux-x64', 'bin/bun', [], ['h1']),
   {
     name: 'hyper',
-    title: 'hyper alone, no JavaScript',
+    title: 'hyper (no JS)',
     script: false,
     missing: () => native.missing('hyper'),
     command: (task) => (task === 'json' || task === 'websocket' ? null : [native.path('hyper')]),
   },
   {
     name: 'nghttpd',
-    title: 'nghttpd, no JavaScript',
+    title: 'nghttpd (no JS)',
     script: false,
     missing: () => (found('nghttpd') ? null : 'no nghttpd in PATH (Debian: nghttp2-server)'),
     command: (task, protocol, port) => (task === 'hello' && protocol === 'h2' ? ['nghttpd', '--no-tls', '-a', '127.0.0.1', '-d', join(here, 'servers', 'files'), `${port}`] : null),

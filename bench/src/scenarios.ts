@@ -45,10 +45,10 @@ const order = JSON.stringify({ id: 4711, customer: 'a1b2c3', express: true, item
 
 export const scenarios: readonly Scenario[] = [
   { name: 'h1', title: 'HTTP/1.1, 64 keep-alive connections', kind: 'closed', task: 'hello', traffic: h1, counted: true },
-  { name: 'h1-one-core', title: 'the same, the server on one core, the load on another', kind: 'closed', task: 'hello', traffic: h1, pinned: true },
+  { name: 'h1-one-core', title: 'HTTP/1.1, 64 keep-alive connections, server on one core, load on another', kind: 'closed', task: 'hello', traffic: h1, pinned: true },
   { name: 'h1-browser', title: "HTTP/1.1, 64 connections, a browser's 12 headers", kind: 'closed', task: 'hello', traffic: { ...h1, headers: browser }, counted: true },
   { name: 'h1-short', title: 'HTTP/1.1, 64 connections at a time, 10 requests on each', kind: 'closed', task: 'hello', traffic: { ...h1, tool: 'loadgen', perConnection: 10 }, share: 0.5 },
-  { name: 'h1-pipelined', title: 'HTTP/1.1, 64 connections, 16 requests pipelined', kind: 'closed', task: 'hello', traffic: { ...h1, pipeline: 16 }, share: 2 },
+  { name: 'h1-pipelined', title: 'HTTP/1.1, 64 connections, 16 requests pipelined', kind: 'closed', task: 'hello', traffic: { ...h1, tool: 'h2load', pipeline: 16 }, share: 2 },
   { name: 'h1-json', title: 'HTTP/1.1, 64 connections, 1 KiB of JSON posted, read and echoed', kind: 'closed', task: 'json', traffic: { ...h1, body: order, headers: { 'content-type': 'application/json' } }, counted: true },
   { name: 'h2-1x100', title: 'HTTP/2, 1 connection, 100 streams', kind: 'closed', task: 'hello', traffic: { ...h2, connections: 1, streams: 100 } },
   { name: 'h2-16x16', title: 'HTTP/2, 16 connections, 16 streams each', kind: 'closed', task: 'hello', traffic: h2, counted: true },
@@ -58,7 +58,7 @@ export const scenarios: readonly Scenario[] = [
   { name: 'download', title: 'HTTP/1.1, 1 GiB downloaded', kind: 'transfer', task: 'download', traffic: h1 },
   ...[16, 256, 4096].map((connections): Scenario => {
     const title = `HTTP/1.1, ${connections} connections that are open already`
-    return { name: `connections-${connections}`, title, kind: 'closed', task: 'hello', traffic: { ...h1, tool: 'loadgen', connections }, counted: true }
+    return { name: `connections-${connections}`, title, kind: 'closed', task: 'hello', traffic: { ...h1, tool: 'loadgen', connections }, counted: connections !== 256 }
   }),
   { name: 'paced', title: 'HTTP/1.1, 64 connections, a fixed rate: half of the peak of the slowest server', kind: 'paced', task: 'hello', traffic: { ...h1, tool: 'loadgen' } },
   { name: 'idle', title: 'HTTP/1.1, 8000 keep-alive connections that wait', kind: 'idle', task: 'hello', traffic: { ...h1, tool: 'loadgen', connections: 8000 } },

@@ -17,6 +17,10 @@ const STOP_MS = 5_000
 export class Server {
   readonly peer: Peer
   readonly port: number
+  /** Requests per second that it had when it was warmed up. */
+  rate = 0
+  /** It has failed, and is not measured any further. */
+  failed = false
   readonly #child: ChildProcess
   #errors = ''
 

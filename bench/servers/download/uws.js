@@ -1,4 +1,4 @@
-import { App } from 'uwebsockets'
+import uws from 'uwebsockets'
 const chunk = new Uint8Array(1 << 16)
 const write = (response) => {
   for (;;) {
@@ -6,6 +6,6 @@ const write = (response) => {
     if (done || !taken) return done
   }
 }
-App()
+uws.App()
   .get('/', (response) => void write(response.onAborted(() => {}).onWritable(() => write(response))))
   .listen('127.0.0.1', Number(process.env.PORT), () => {})

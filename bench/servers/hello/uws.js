@@ -1,6 +1,6 @@
-import { App } from 'uwebsockets'
+import uws from 'uwebsockets'
 
-App()
+uws.App()
   .get('/', (response) => {
     response.writeHeader('content-type', 'text/plain').end('Hello, World!')
   })

@@ -1,6 +1,6 @@
-import { App } from 'uwebsockets'
+import uws from 'uwebsockets'
 
-App().post('/', (response) => {
+uws.App().post('/', (response) => {
   let whole = Buffer.alloc(0)
   response.onAborted(() => {})
   response.onData((chunk, last) => {

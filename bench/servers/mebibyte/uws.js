@@ -1,7 +1,7 @@
-import { App } from 'uwebsockets'
+import uws from 'uwebsockets'
 
 const mebibyte = Buffer.alloc(1 << 20, 'x')
-App()
+uws.App()
   .get('/', (response) => {
     response.writeHeader('content-type', 'text/plain').end(mebibyte)
   })

@@ -1,6 +1,6 @@
-import { App } from 'uwebsockets'
+import uws from 'uwebsockets'
 
-App().any('/*', (response) => {
+uws.App().any('/*', (response) => {
   let length = 0
   response.onAborted(() => {})
   response.onData((chunk, last) => {
