@@ -253,8 +253,8 @@ export class Stream implements AsyncIterable<IncomingRequest> {
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest>
 
   /**
-   * Answers the request that `key` names. Everything that can be checked is checked, and what can be queued is queued, before
-   * `send` returns; it resolves when the response HAS BEEN SENT. A Uint8Array must not be changed until then.
+   * Answers the request that `key` names, and resolves when the response HAS BEEN SENT. A body that is there whole (string,
+   * Uint8Array, ArrayBuffer, null) is checked and queued before `send` returns; a Uint8Array must not be changed until it has been sent.
    *
    * - Date and, for a body of known length, Content-Length are added unless given.
    * - HEAD and 304: the body is not sent, its length is (RFC 9110 section 9.3.2). Streamed sources are closed unread.
@@ -429,7 +429,10 @@ export interface OutgoingResponse extends ResponseHead {
   trailers?: HeadersLike | (() => HeadersLike | Promise<HeadersLike>)
 }
 
-/** A file, or a part of one. `start` and `end` are bytes, both inclusive, as in `fs.createReadStream`. */
+/**
+ * A file, or a part of one. `start` and `end` are bytes, both inclusive, as in `fs.createReadStream`; what lies past the file's end is left
+ * out, and an `end` before `start - 1` is ERR_INVALID_OPTION. Content-Length is set from the file's size.
+ */
 export interface FileBody {
   file: string
   start?: number

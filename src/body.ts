@@ -3,11 +3,14 @@ import { Readable } from 'node:stream'
 import type * as contract from '../index.js'
 import { PullError, hush, refused, settle } from './errors.js'
 import { RequestHeaders } from './headers.js'
+import type { RawBuffer } from './raw.js'
 import type { Stream } from './stream.js'
 
-/** The most bytes of one chunk, and of one when the whole body is asked for. */
-const CHUNK = 64 << 10
-const LARGE_CHUNK = 256 << 10
+/** The most bytes of one chunk: as much as the native side reads ahead of the pulls. */
+const CHUNK = 256 << 10
+
+const NOT_ASCII = /[^\x00-\x7f]/
+const { latin1Write, utf8Slice } = Buffer.prototype as RawBuffer
 
 /**
  * The receive half of one exchange: one pull, one answer, never two pulls in flight.
@@ -79,14 +82,14 @@ export class RequestBody implements contract.RequestBody {
   readonly length: number | null
   private readonly stream: Stream
   private readonly receiver: Receiver | null
-  /** What came with the head and was not taken yet. */
-  private whole: Uint8Array | null
+  /** What came with the head and was not taken yet: bytes, or a text of one character a byte. */
+  private whole: Uint8Array | string | null
   private reader: Reader | null = null
   private trailerText: string | null = null
   private lazyTrailers: Promise<RequestHeaders | null> | null = null
   private settleTrailers: { resolve(trailers: RequestHeaders | null): void; reject(error: PullError): void } | null = null
 
-  constructor(stream: Stream, sequence: number, length: number, whole: Uint8Array | null) {
+  constructor(stream: Stream, sequence: number, length: number, whole: Uint8Array | string | null) {
     this.stream = stream
     this.length = length === -1 ? null : length
     this.whole = whole
@@ -107,18 +110,35 @@ export class RequestBody implements contract.RequestBody {
   }
 
   bytes(limit = this.limit): Promise<Uint8Array> {
-    return settle(this.readWhole(limit))
+    return this.read(limit, toBytes)
   }
 
-  private async readWhole(limit: number): Promise<Uint8Array> {
-    this.claim('whole')
+  text(limit = this.limit): Promise<string> {
+    return this.read(limit, toText)
+  }
+
+  json<T = unknown>(limit = this.limit): Promise<T> {
+    return this.read(limit, toJson as (whole: Uint8Array | string) => T)
+  }
+
+  private read<T>(limit: number, convert: (whole: Uint8Array | string) => T): Promise<T> {
+    if (this.receiver !== null) return settle(this.readAll(this.receiver, limit).then(convert))
     try {
-      if (this.atEnd) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
-      if (this.length !== null && this.length > limit) throw tooLarge(limit)
+      this.checkWhole(this.whole === null, limit)
+      return Promise.resolve(convert(this.takeWhole()!))
+    } catch (error) {
+      return refused(error)
+    }
+  }
+
+  private async readAll(receiver: Receiver, limit: number): Promise<Uint8Array> {
+    this.checkWhole(receiver.ended, limit)
+    this.reader = 'whole'
+    try {
       const chunks: Uint8Array[] = []
       let size = 0
       for (;;) {
-        const chunk = await this.take(LARGE_CHUNK)
+        const chunk = await receiver.pull(CHUNK)
         if (chunk === null) return chunks.length === 1 ? chunks[0] : concat(chunks, size)
         size += chunk.byteLength
         if (size > limit) throw tooLarge(limit)
@@ -129,12 +149,17 @@ export class RequestBody implements contract.RequestBody {
     }
   }
 
-  text(limit = this.limit): Promise<string> {
-    return settle(this.readWhole(limit).then(decode))
+  /** May the whole body be read? `taken`: it was read to its end. */
+  private checkWhole(taken: boolean, limit: number): void {
+    if (this.busy) throw this.inUse()
+    if (taken) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
+    if (this.length !== null && this.length > limit) throw tooLarge(limit)
   }
 
-  json<T = unknown>(limit = this.limit): Promise<T> {
-    return settle(this.readWhole(limit).then((bytes) => parse(decode(bytes)) as T))
+  private takeWhole(): Uint8Array | string | null {
+    const { whole } = this
+    this.whole = null
+    return whole
   }
 
   get trailers(): Promise<RequestHeaders | null> {
@@ -159,7 +184,7 @@ export class RequestBody implements contract.RequestBody {
     this.claim('discard')
     try {
       for (let size = 0; size <= limit; ) {
-        const chunk = await this.take(LARGE_CHUNK)
+        const chunk = await this.take(CHUNK)
         if (chunk === null) return
         size += chunk.byteLength
       }
@@ -228,10 +253,6 @@ export class RequestBody implements contract.RequestBody {
     return this.reader !== null || (this.receiver !== null && this.receiver.pulling !== null)
   }
 
-  private get atEnd(): boolean {
-    return this.receiver === null ? this.whole === null : this.receiver.ended
-  }
-
   private claim(reader: Reader): void {
     if (this.busy) throw this.inUse()
     this.reader = reader
@@ -243,9 +264,8 @@ export class RequestBody implements contract.RequestBody {
 
   private take(most: number): Promise<Uint8Array | null> {
     if (this.receiver !== null) return this.receiver.pull(most)
-    const whole = this.whole
-    this.whole = null
-    return Promise.resolve(whole === null || whole.byteLength === 0 ? null : whole)
+    const whole = this.takeWhole()
+    return Promise.resolve(whole === null || whole.length === 0 ? null : toBytes(whole))
   }
 
   private ended(trailers: string | null): void {
@@ -258,14 +278,23 @@ function tooLarge(limit: number): PullError {
   return new PullError('ERR_BODY_TOO_LARGE', `the request body is larger than ${limit} bytes`)
 }
 
-function decode({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  const text = Buffer.from(buffer, byteOffset, byteLength).toString()
+function toBytes(whole: Uint8Array | string): Uint8Array {
+  if (typeof whole !== 'string') return whole
+  const bytes = new Uint8Array(whole.length)
+  latin1Write.call(bytes, whole, 0)
+  return bytes
+}
+
+function toText(whole: Uint8Array | string): string {
+  if (typeof whole === 'string' && !NOT_ASCII.test(whole)) return whole
+  const bytes = toBytes(whole)
+  const text = utf8Slice.call(bytes, 0, bytes.byteLength)
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
-function parse(text: string): unknown {
+function toJson(whole: Uint8Array | string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(toText(whole))
   } catch (cause) {
     throw new PullError('ERR_PROTOCOL', 'the request body is not JSON', { cause })
   }

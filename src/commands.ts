@@ -46,6 +46,8 @@ export class Commands {
   private headFlag = 0
   private headNumber = 0
   private declared = -1
+  /** Fields are being written. */
+  private encoding = false
   /** The flush of this turn is arranged. */
   private scheduled = false
   private thread: NativeThread | null = null
@@ -104,15 +106,24 @@ export class Commands {
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
     const start = this.room()
-    const head = trailers === undefined ? start : encodeFields(this.memory, start, start + HEAD_ROOM, trailers, place)
+    const head = trailers === undefined ? start : this.encode(start, trailers, place)
     this.headFlag = trailers === undefined ? 0 : FLAG_TRAILERS
     this.answer(COMMAND.finish, exchange, 0, start, head, 0)
   }
 
   /** Throws when the fields may not be sent; queues nothing. */
   check(fields: HeadersLike, place: number): void {
-    const start = this.room()
-    encodeFields(this.memory, start, start + HEAD_ROOM, fields, place)
+    this.encode(this.room(), fields, place)
+  }
+
+  /** Writes fields from `at`. They may be read by code of the caller's: an iterator, a getter, which must not write here meanwhile. */
+  private encode(at: number, fields: HeadersLike, place: number): number {
+    this.encoding = true
+    try {
+      return encodeFields(this.memory, at, at + HEAD_ROOM, fields, place)
+    } finally {
+      this.encoding = false
+    }
   }
 
   /** Writes a head from `at` and gives the offset behind it. Adds the content-length of a body of `length` bytes. */
@@ -131,7 +142,7 @@ export class Commands {
         at += headers.bytes.length
       }
     } else if (headers !== undefined) {
-      at = encodeFields(this.memory, at, at + HEAD_ROOM, headers as HeadersLike, place)
+      at = this.encode(at, headers as HeadersLike, place)
       this.declared = declaredLength
     }
     if (length === -1) return at
@@ -252,6 +263,7 @@ export class Commands {
 
   /** Where the next command's bytes may be written: there is room for any. */
   private room(): number {
+    if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
     if (this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM) this.flush()
     return this.bytes
   }

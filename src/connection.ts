@@ -1,13 +1,16 @@
+import { inspect } from 'node:util'
+
 import type * as contract from '../index.js'
 import type { Crossing } from './crossing.js'
 import { armDeadline } from './deadline.js'
-import { PullError, type Side, refused } from './errors.js'
+import { PullError, type Side } from './errors.js'
 import { CLOSE_CODES } from './layout.js'
 import type { Listener } from './listener.js'
-import { PullIterator, PullQueue } from './queue.js'
+import { PullIterator, PullQueue, pulled } from './queue.js'
 import { IncomingRequest } from './request.js'
 import type { Writer } from './response.js'
 import { Stream } from './stream.js'
+import { StreamTable } from './stream-table.js'
 
 const HTTP_1 = 1
 
@@ -28,12 +31,10 @@ export class Connection implements contract.Connection {
   /** h1: the one stream. h2: null. */
   private readonly only: Stream | null
   /** h2: the streams whose exchange is not over. h1: null. */
-  private readonly streams: Map<number, Stream> | null
+  private readonly streams: StreamTable | null
   private readonly delivered = new PullQueue<Stream>()
   private draining = false
   private reason: contract.CloseReason | null = null
-  /** What `nextStream` still has to reject with, once. */
-  private fault: PullError | null = null
   private lazyClosed: Promise<contract.CloseReason> | null = null
   private resolveClosed: ((reason: contract.CloseReason) => void) | null = null
 
@@ -45,8 +46,13 @@ export class Connection implements contract.Connection {
     this.protocol = protocol === HTTP_1 ? 'http/1.1' : 'h2'
     this.addresses = addresses
     this.only = protocol === HTTP_1 ? new Stream(this, 1) : null
-    this.streams = protocol === HTTP_1 ? null : new Map()
+    this.streams = protocol === HTTP_1 ? null : new StreamTable()
     if (this.only !== null) this.delivered.offer(this.only)
+  }
+
+  static {
+    // As in IncomingRequest.
+    Object.defineProperty(this.prototype, 'then', { value: undefined })
   }
 
   get remote(): contract.Address {
@@ -60,21 +66,17 @@ export class Connection implements contract.Connection {
   }
 
   nextStream(): Promise<Stream | null> {
-    const stream = this.delivered.take()
-    if (stream !== undefined) return Promise.resolve(stream)
-    if (this.fault !== null) {
-      const { fault } = this
-      this.fault = null
-      return refused(fault)
-    }
-    if (this.only === null && !this.draining && this.reason === null && this.listener.settings.readAheadRequests === 0) {
-      this.crossing.commands.pullRequests(this.number, 1)
-    }
-    return this.delivered.next()
+    return pulled((give, fail) => this.pull(give, fail))
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Stream> {
-    return new PullIterator((give, fail) => void this.nextStream().then(give, fail))
+    return new PullIterator((give, fail) => this.pull(give, fail))
+  }
+
+  private pull(give: (stream: Stream | null) => void, fail: (fault: unknown) => void): void {
+    const waits = this.delivered.pull(give, fail)
+    // On h2 it is the request that brings the stream.
+    if (waits && this.streams !== null && this.listener.settings.readAheadRequests === 0) this.crossing.commands.pullRequests(this.number, 1)
   }
 
   async drain(options: contract.DrainOptions = {}): Promise<void> {
@@ -93,6 +95,11 @@ export class Connection implements contract.Connection {
 
   get closed(): Promise<contract.CloseReason> {
     return (this.lazyClosed ??= this.reason !== null ? Promise.resolve(this.reason) : new Promise((resolve) => (this.resolveClosed = resolve)))
+  }
+
+  [inspect.custom](): string {
+    const { remote } = this
+    return `Connection { ${this.id}, ${this.protocol}, ${'path' in remote ? remote.path : `${remote.host}:${remote.port}`}, ${this.reason?.code ?? 'open'} }`
   }
 
   // ------------------------------------------------------------------------------------ for the layers
@@ -138,12 +145,12 @@ export class Connection implements contract.Connection {
     targetLength: number,
     receivedAt: number,
     contentLength: number,
-    body: Uint8Array | null,
+    body: Uint8Array | string | null,
   ): void {
     const stream = this.only ?? new Stream(this, id)
     stream.requested(new IncomingRequest(stream, sequence, packed, window, start, length, targetLength, receivedAt, contentLength, body))
     if (this.streams !== null) {
-      this.streams.set(id, stream)
+      this.streams.add(stream)
       stream.end()
       if (!this.draining) this.delivered.offer(stream)
     }
@@ -153,14 +160,14 @@ export class Connection implements contract.Connection {
   /** An exchange of `stream` is over; `completed` and `aborted` are 1 if it counts as that. */
   exchanged(stream: Stream, completed: number, aborted: number): void {
     if (this.streams !== null) {
-      this.streams.delete(stream.id)
+      this.streams.delete(stream)
       if (completed === 0) this.delivered.remove(stream)
     }
     if (this.listener.draining) this.listener.exchanged(completed, aborted)
   }
 
   private open(): Stream[] {
-    return this.streams === null ? [this.only!] : [...this.streams.values()]
+    return this.streams === null ? [this.only!] : this.streams.all()
   }
 
   /** It has ended. */
@@ -168,8 +175,7 @@ export class Connection implements contract.Connection {
     const [code, side] = CLOSE_CODES[closeCode]
     this.reason = { code, side, message }
     for (const stream of this.open()) stream.gone(LOST_BY[side], message)
-    const fault = faultOf(code, message)
-    if (!this.delivered.end(fault)) this.fault = fault
+    this.delivered.end(faultOf(code, message))
     this.resolveClosed?.(this.reason)
   }
 }

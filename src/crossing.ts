@@ -12,6 +12,8 @@ import type { RawBuffer } from './raw.js'
 const { BLOB, BODY_COMPLETE, CODES, COUNTERS, EVENT, REFUSALS } = layout
 const { connection: CONNECTION, request: REQUEST, sent: SENT, stopped: STOPPED } = EVENT
 const WORDS = layout.EVENT_WORDS
+/** In a request's first word: its body came whole with the head. */
+const WHOLE = BODY_COMPLETE << 16
 
 const RECORDS = 4096
 const BYTES = 1 << 20
@@ -145,12 +147,15 @@ export class Crossing {
     switch (kind) {
       case REQUEST: {
         const packed = events[record + 8]
-        const length = events[record + 9]
-        const text = this.windowFor(record, length)
+        const head = events[record + 9]
+        const whole = (packed & WHOLE) !== 0
+        const length = whole && events[record + 11] !== BLOB ? events[record + 11] : 0
+        const window = this.windowFor(record, head + length)
         const start = this.at - this.windowStart
-        this.at += length
-        const body = ((packed >>> 16) & BODY_COMPLETE) === 0 ? null : this.chunk(events[record + 11])
-        return connection.requested(id, sequence, packed, text, start, length, events[record + 10], this.numbers[double + 2], this.numbers[double + 3], body)
+        this.at += head + length
+        // A small body stays text too, one character a byte: most are never looked at as bytes.
+        const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(BLOB) : window.slice(start + head, start + head + length)
+        return connection.requested(id, sequence, packed, window, start, head, events[record + 10], this.numbers[double + 2], this.numbers[double + 3], body)
       }
       case SENT:
         return connection.find(id)?.sent(sequence, this.numbers[double + 2], this.numbers[double + 3])
@@ -201,8 +206,8 @@ export class Crossing {
   }
 
   /**
-   * A text that has the next `length` bytes in it, which are the head of `record`. It goes on for as long as the heads of the other
-   * records may be, not known to be: what lies behind the last one is never looked at.
+   * A text that has the next `length` bytes in it, which are those of `record`. It goes on for as long as the other records' may be,
+   * not are known to be: what lies behind the last one is never looked at.
    */
   private windowFor(record: number, length: number): string {
     if (this.at + length > this.windowStart + this.window.length) {

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 import type * as contract from '../index.js'
 
 /** The fields of a request or of its trailers: split off their text on first use. */
@@ -72,5 +74,9 @@ export class RequestHeaders implements contract.RequestHeaders {
   *[Symbol.iterator](): Iterator<[name: string, value: string]> {
     const fields = this.fields
     for (let i = 0; i < fields.length; i += 2) yield [fields[i], fields[i + 1]]
+  }
+
+  [inspect.custom](): string {
+    return inspect({ ...this.toObject() })
   }
 }

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { NativeListener } from './binding.js'
@@ -9,7 +10,7 @@ import { armDeadline } from './deadline.js'
 import { PullError, fromNative } from './errors.js'
 import { COUNTERS, REFUSALS } from './layout.js'
 import { type Settings, checkListenOptions } from './options.js'
-import { PullIterator, PullQueue } from './queue.js'
+import { PullIterator, PullQueue, pulled } from './queue.js'
 
 export async function listen(options: contract.ListenOptions): Promise<Listener> {
   const settings = checkListenOptions(options)
@@ -63,6 +64,7 @@ export class Listener implements contract.Listener, CrossingOwner {
         this.crossings.push(new Crossing(this, native, index, settings.limits.headerBytes, settings.readAheadConnections))
       }
     } catch (error) {
+      for (const crossing of this.crossings) crossing.stop()
       native?.stop()
       throw fromNative(error)
     }
@@ -71,26 +73,22 @@ export class Listener implements contract.Listener, CrossingOwner {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextConnection(): Promise<Connection | null> {
-    const connection = this.delivered.take()
-    if (connection !== undefined) {
-      this.grant(connection)
-      return Promise.resolve(connection)
-    }
-    const next = this.delivered.next()
-    if (this.phase === 'open' && this.settings.readAheadConnections === 0) {
-      // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
-      for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
-    }
-    return next
+    return pulled((give) => this.pull(give))
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
-    return new PullIterator((give, fail) => void this.nextConnection().then(give, fail))
+    return new PullIterator((give) => this.pull(give))
   }
 
-  /** A connection was handed out: one more may be read ahead. */
-  private grant(connection: Connection): void {
-    if (this.phase === 'open' && this.settings.readAheadConnections > 0) connection.crossing.grant()
+  private pull(give: (connection: Connection | null) => void): void {
+    const { readAheadConnections } = this.settings
+    const waits = this.delivered.pull((connection) => {
+      if (connection !== null && readAheadConnections > 0) connection.crossing.grant()
+      give(connection)
+    }, rethrow)
+    if (!waits || readAheadConnections > 0) return
+    // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
+    for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
   }
 
   // ------------------------------------------------------------------------------------------- the end
@@ -120,6 +118,7 @@ export class Listener implements contract.Listener, CrossingOwner {
 
   /** Closes when `signal` is aborted. */
   closeOn(signal: AbortSignal): void {
+    if (signal.aborted) return this.closeAll()
     const close = (): void => this.closeAll()
     signal.addEventListener('abort', close, { once: true })
     this.over.then(() => signal.removeEventListener('abort', close))
@@ -165,6 +164,11 @@ export class Listener implements contract.Listener, CrossingOwner {
     return this
   }
 
+  [inspect.custom](): string {
+    const { address } = this
+    return `Listener { ${'path' in address ? address.path : `${address.host}:${address.port}`}, ${this.phase} }`
+  }
+
   // -------------------------------------------------------------------------------- for the other layers
 
   /** Has a drain or a close begun? */
@@ -181,7 +185,7 @@ export class Listener implements contract.Listener, CrossingOwner {
   opened(crossing: Crossing, number: number, protocol: number, addresses: string): Connection {
     const connection = new Connection(this, crossing, ++this.connections, number, protocol, addresses)
     if (this.draining) connection.refuse()
-    else if (this.delivered.offer(connection)) this.grant(connection)
+    else this.delivered.offer(connection)
     return connection
   }
 
@@ -194,4 +198,9 @@ export class Listener implements contract.Listener, CrossingOwner {
     this.native.stop()
     this.resolveOver()
   }
+}
+
+/** A listener's pull does not fail. */
+function rethrow(fault: unknown): never {
+  throw fault
 }

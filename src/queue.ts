@@ -1,56 +1,56 @@
 import { hush } from './errors.js'
 
-interface Pull<T> {
-  readonly promise: Promise<T | null>
-  resolve(item: T | null): void
-  reject(fault: unknown): void
-}
+type Give<T> = (item: T | null) => void
+type Fail = (fault: unknown) => void
+/** Gives the next item, now or later, or null at the end. */
+export type Pull<T> = (give: Give<T>, fail: Fail) => void
 
 /** What was delivered and not yet pulled, or the pulls that wait for it: never both. Pulls are served in order. */
 export class PullQueue<T> {
   private ready: T[] = []
-  private pulls: Pull<T>[] = []
+  private waits: [Give<T>, Fail][] = []
   private ended = false
+  /** What one pull has to be told yet. */
+  private fault: unknown = null
 
   /** How many pulls wait. */
   get waiting(): number {
-    return this.pulls.length
+    return this.waits.length
   }
 
-  /** Hands `item` to the oldest pull, or keeps it: then false. */
-  offer(item: T): boolean {
-    const pull = this.pulls.shift()
-    if (pull === undefined) this.ready.push(item)
-    else pull.resolve(item)
-    return pull !== undefined
+  /** Hands `item` to the oldest pull, or keeps it. */
+  offer(item: T): void {
+    const first = this.waits.shift()
+    if (first === undefined) this.ready.push(item)
+    else first[0](item)
   }
 
-  /** What was delivered, if anything was. */
-  take(): T | undefined {
-    return this.ready.shift()
-  }
-
-  /** The next item to be delivered, or null when there will be none. Only when there is nothing to take. */
-  next(): Promise<T | null> {
-    if (this.ended) return Promise.resolve(null)
-    let resolve!: (item: T | null) => void
-    let reject!: (fault: unknown) => void
-    const promise = new Promise<T | null>((...settle) => ([resolve, reject] = settle))
-    this.pulls.push({ promise, resolve, reject })
-    return promise
-  }
-
-  /** Nothing more will come. The oldest pull is told `fault`, if there is one: then true. */
-  end(fault: unknown = null): boolean {
-    this.ended = true
-    const pulls = this.pulls.splice(0)
-    const told = fault === null ? undefined : pulls.shift()
-    if (told !== undefined) {
-      hush(told.promise, fault)
-      told.reject(fault)
+  /** Takes the next item. True: it has to be waited for. */
+  pull(give: Give<T>, fail: Fail): boolean {
+    const { fault } = this
+    if (this.ready.length > 0) give(this.ready.shift()!)
+    else if (fault !== null) {
+      this.fault = null
+      fail(fault)
+    } else if (this.ended) give(null)
+    else {
+      this.waits.push([give, fail])
+      return true
     }
-    for (const pull of pulls) pull.resolve(null)
-    return told !== undefined
+    return false
+  }
+
+  /** Nothing more will come. `fault`: what one pull is told of, the oldest that waits or the next to come. */
+  end(fault: unknown = null): void {
+    this.ended = true
+    this.fault = fault
+    for (const [give, fail] of this.waits.splice(0)) {
+      if (this.fault === null) give(null)
+      else {
+        this.fault = null
+        fail(fault)
+      }
+    }
   }
 
   /** Takes back what was delivered and not pulled: one item, or all. */
@@ -64,10 +64,20 @@ export class PullQueue<T> {
   }
 }
 
+/** The promise of one pull. */
+export function pulled<T>(pull: Pull<T>): Promise<T | null> {
+  const promise = new Promise<T | null>((resolve, reject) =>
+    pull(resolve, (fault) => {
+      queueMicrotask(() => hush(promise, fault))
+      reject(fault)
+    }),
+  )
+  return promise
+}
+
 /** An async iterator over pulls. It holds nothing: leaving the loop leaves the rest to be pulled. */
 export class PullIterator<T> implements AsyncIterableIterator<T> {
-  /** `pull` gives the next item, now or later, or null at the end. */
-  constructor(private readonly pull: (give: (item: T | null) => void, fail: (fault: unknown) => void) => void) {}
+  constructor(private readonly pull: Pull<T>) {}
 
   next(): Promise<IteratorResult<T>> {
     return new Promise((resolve, reject) => this.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject))

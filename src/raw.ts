@@ -4,8 +4,8 @@
  */
 export interface RawBuffer extends Buffer {
   latin1Slice(start: number, end: number): string
-  utf8Slice(start: number, end: number): string
-  latin1Write(text: string, at: number): number
+  utf8Slice(this: Uint8Array, start: number, end: number): string
+  latin1Write(this: Uint8Array, text: string, at: number): number
   utf8Write(text: string, at: number): number
 }
 

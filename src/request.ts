@@ -1,5 +1,7 @@
 // Hot: one object a request. Numbers and one string come in, everything else is made on first use.
 
+import { inspect } from 'node:util'
+
 import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
 import type { PullError } from './errors.js'
@@ -18,26 +20,27 @@ const HEAD = METHODS.indexOf('HEAD') + 1
 const HEAD_PARTS = 4
 
 export class IncomingRequest implements contract.IncomingRequest {
-  readonly stream: Stream
   readonly receivedAt: number
-
   /** Counts the requests of the stream. */
   readonly sequence: number
+
+  // Hidden, not only private: what a logger makes of a request must not show the heads of others.
+  readonly #stream: Stream
   /** method · version·256 · flags·65536 */
-  private readonly packed: number
+  readonly #packed: number
   /** Has `target \0 authority \0 upgrade \0 method \0`, then the fields, from `start` on, among other requests' heads. */
-  private readonly window: string
-  private readonly start: number
-  private readonly length: number
-  private readonly targetLength: number
-  private readonly contentLength: number
-  /** The body, if it came whole with the head. */
-  private readonly wholeBody: Uint8Array | null
-  private lazyHeaders: RequestHeaders | null = null
-  private lazyBody: RequestBody | null = null
-  private controller: AbortController | null = null
+  readonly #window: string
+  readonly #start: number
+  readonly #length: number
+  readonly #targetLength: number
+  readonly #contentLength: number
+  /** The body, if it came whole with the head: a small one as text, one character a byte. */
+  readonly #wholeBody: Uint8Array | string | null
+  #headers: RequestHeaders | null = null
+  #body: RequestBody | null = null
+  #controller: AbortController | null = null
   /** Why the exchange ended without its response having been sent. */
-  private failure: PullError | null = null
+  #failure: PullError | null = null
 
   constructor(
     stream: Stream,
@@ -49,18 +52,18 @@ export class IncomingRequest implements contract.IncomingRequest {
     targetLength: number,
     receivedAt: number,
     contentLength: number,
-    wholeBody: Uint8Array | null,
+    wholeBody: Uint8Array | string | null,
   ) {
-    this.stream = stream
     this.receivedAt = receivedAt
     this.sequence = sequence
-    this.packed = packed
-    this.window = window
-    this.start = start
-    this.length = length
-    this.targetLength = targetLength
-    this.contentLength = contentLength
-    this.wholeBody = wholeBody
+    this.#stream = stream
+    this.#packed = packed
+    this.#window = window
+    this.#start = start
+    this.#length = length
+    this.#targetLength = targetLength
+    this.#contentLength = contentLength
+    this.#wholeBody = wholeBody
   }
 
   static {
@@ -68,16 +71,20 @@ export class IncomingRequest implements contract.IncomingRequest {
     Object.defineProperty(this.prototype, 'then', { value: undefined })
   }
 
+  get stream(): Stream {
+    return this.#stream
+  }
+
   get key(): contract.RequestKey {
-    return this.stream.keyOf(this.sequence)
+    return this.#stream.keyOf(this.sequence)
   }
 
   get method(): string {
-    return METHODS[(this.packed & 0xff) - 1] ?? this.part(3)
+    return METHODS[(this.#packed & 0xff) - 1] ?? this.part(3)
   }
 
   get target(): string {
-    return this.window.slice(this.start, this.start + this.targetLength)
+    return this.#window.slice(this.#start, this.#start + this.#targetLength)
   }
 
   get path(): string {
@@ -101,11 +108,11 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get httpVersion(): '1.0' | '1.1' | '2.0' {
-    return VERSIONS[(this.packed >>> 8) & 0xff]
+    return VERSIONS[(this.#packed >>> 8) & 0xff]
   }
 
   get headers(): RequestHeaders {
-    return (this.lazyHeaders ??= new RequestHeaders(this.window.slice(this.start, this.start + this.length), HEAD_PARTS))
+    return (this.#headers ??= new RequestHeaders(this.#window.slice(this.#start, this.#start + this.#length), HEAD_PARTS))
   }
 
   get upgrade(): string | null {
@@ -118,10 +125,10 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get body(): RequestBody | null {
-    if (this.lazyBody === null && (this.flags & HAS_BODY) !== 0) {
-      this.lazyBody = new RequestBody(this.stream, this.sequence, this.contentLength, this.wholeBody)
+    if (this.#body === null && (this.flags & HAS_BODY) !== 0) {
+      this.#body = new RequestBody(this.#stream, this.sequence, this.#contentLength, this.#wholeBody)
     }
-    return this.lazyBody
+    return this.#body
   }
 
   /** RFC 9218 section 4: a dictionary of structured fields, of which two keys are defined. What does not parse counts as absent. */
@@ -133,21 +140,21 @@ export class IncomingRequest implements contract.IncomingRequest {
   }
 
   get signal(): AbortSignal {
-    if (this.controller === null) {
-      this.controller = new AbortController()
-      if (this.failure !== null) this.controller.abort(this.failure)
+    if (this.#controller === null) {
+      this.#controller = new AbortController()
+      if (this.#failure !== null) this.#controller.abort(this.#failure)
     }
-    return this.controller.signal
+    return this.#controller.signal
   }
 
     get isHead(): boolean {
-    return (this.packed & 0xff) === HEAD
+    return (this.#packed & 0xff) === HEAD
   }
 
   /** The exchange is over, its response was not sent. */
   fail(error: PullError): void {
-    this.failure = error
-    this.controller?.abort(error)
+    this.#failure = error
+    this.#controller?.abort(error)
   }
 
   toWeb(): globalThis.Request {
@@ -158,14 +165,18 @@ export class IncomingRequest implements contract.IncomingRequest {
     return new Request(this.url, { method, headers, body, signal: this.signal, duplex: 'half' })
   }
 
+  [inspect.custom](): string {
+    return `IncomingRequest { ${this.method} ${this.target} HTTP/${this.httpVersion} ${inspect(this.headers)} }`
+  }
+
   private get url(): string {
     const target = this.target
     if (!target.startsWith('/') && target.includes('://')) return target
-    return `${this.scheme}://${this.authority || this.stream.connection.localName}${target.startsWith('/') ? target : `/${target}`}`
+    return `${this.scheme}://${this.authority || this.#stream.connection.localName}${target.startsWith('/') ? target : `/${target}`}`
   }
 
   private get flags(): number {
-    return this.packed >>> 16
+    return this.#packed >>> 16
   }
 
   /** The target without scheme and authority. */
@@ -182,8 +193,8 @@ export class IncomingRequest implements contract.IncomingRequest {
 
   /** One of the parts before the fields. */
   private part(index: number): string {
-    let start = this.start + this.targetLength + 1
-    for (; index > 1; index--) start = this.window.indexOf('\0', start) + 1
-    return this.window.slice(start, this.window.indexOf('\0', start))
+    let start = this.#start + this.#targetLength + 1
+    for (; index > 1; index--) start = this.#window.indexOf('\0', start) + 1
+    return this.#window.slice(start, this.#window.indexOf('\0', start))
   }
 }

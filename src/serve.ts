@@ -34,8 +34,8 @@ class Server implements contract.Server {
     if (signals) this.drainOnSignals()
   }
 
-  drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
-    this.listener.drain(options)
+  async drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
+    await this.listener.drain(options)
     return this.finished
   }
 

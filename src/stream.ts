@@ -1,5 +1,7 @@
 // Hot: one send and one nextRequest a request. Budget: two promises, the Sent report, no closure, no crossing of its own.
 
+import { inspect } from 'node:util'
+
 import type * as contract from '../index.js'
 import type { Receiver } from './body.js'
 import type { Connection } from './connection.js'
@@ -35,6 +37,8 @@ const LOST = 5
 
 /** Sequences in one stream that keys tell apart. */
 const KEY_SPAN = 2 ** 20
+
+const NONE = Promise.resolve(null)
 
 let streams = 0
 
@@ -99,12 +103,19 @@ export class Stream implements contract.Stream {
     this.strict = connection.listener.settings.readAheadRequests === 0
   }
 
+  static {
+    // As in IncomingRequest.
+    Object.defineProperty(this.prototype, 'then', { value: undefined })
+  }
+
   // --------------------------------------------------------------------------------------------- pulls
 
   nextRequest(): Promise<IncomingRequest | null> {
-    if (!this.unpulled) return new Promise((resolve) => this.pull(resolve))
-    this.unpulled = false
-    return Promise.resolve(this.request)
+    if (this.unpulled) {
+      this.unpulled = false
+      return Promise.resolve(this.request)
+    }
+    return this.ended ? NONE : new Promise((resolve) => this.pull(resolve))
   }
 
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest> {
@@ -237,6 +248,10 @@ export class Stream implements contract.Stream {
     this.refuse()
     if (this.state === IDLE || this.state === LOST) return Promise.resolve()
     return new Promise((resolve) => (this.whenIdle ??= []).push(resolve))
+  }
+
+  [inspect.custom](): string {
+    return `Stream { ${this.id} of ${inspect(this.connection)} }`
   }
 
   /** The key of one request. */

@@ -29,9 +29,10 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
     super()
     this.protocol = request.upgrade!
     this.remote = stream.connection.remote
-    this.receiver = new Receiver(stream, request.sequence, ignore, ignore)
-    // This side's close is no error of the tunnel's.
-    writer.onFail = (error) => this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
+    // This side's close is no error of the tunnel's. Either half may be the one that still listens.
+    const fail = (error: PullError): void => void this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
+    this.receiver = new Receiver(stream, request.sequence, ignore, fail)
+    writer.onFail = fail
   }
 
   override _read(): void {
@@ -41,7 +42,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
         this.idle?.refresh()
         this.push(chunk)
       },
-      // The writer is told too, and destroys.
+      // Told above.
       ignore,
     )
   }
