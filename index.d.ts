@@ -403,9 +403,7 @@ export interface RequestBody extends AsyncIterable<Uint8Array> {
  * HTTP/2 the connection-specific fields (RFC 9113 section 8.2.2). `connection` may be 'close' or 'keep-alive' on HTTP/1.1.
  */
 export type HeadersLike =
-  | Record<string, string | number | ReadonlyArray<string>>
-  | ReadonlyArray<readonly [string, string]>
-  | Iterable<readonly [string, string]>
+  Record<string, string | number | ReadonlyArray<string>> | ReadonlyArray<readonly [string, string]> | Iterable<readonly [string, string]>
 
 export interface ResponseHead {
   /** 200 to 599. Default 200. */

@@ -183,7 +183,7 @@ export class RequestBody implements contract.RequestBody {
   private async drop(limit: number): Promise<void> {
     this.claim('discard')
     try {
-      for (let size = 0; size <= limit; ) {
+      for (let size = 0; size <= limit;) {
         const chunk = await this.take(CHUNK)
         if (chunk === null) return
         size += chunk.byteLength

@@ -132,7 +132,11 @@ export class Commands {
     this.headNumber = 0
     this.declared = -1
     if (headers instanceof Prepared) {
-      if (headers.hop && (place & ON_H2) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)')
+      if (headers.hop && (place & ON_H2) !== 0)
+        throw new PullError(
+          'ERR_INVALID_HEADER',
+          'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)',
+        )
       this.declared = headers.declaredLength
       if (length === -1 || this.declared !== -1) {
         this.headFlag = FLAG_PREPARED
@@ -150,7 +154,8 @@ export class Commands {
       this.declared = length
       return encodeLength(this.memory, at, length)
     }
-    if (this.declared !== length) throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+    if (this.declared !== length)
+      throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
     return at
   }
 
@@ -184,7 +189,7 @@ export class Commands {
     records[record + 1] = exchange.connection.number
     records[record + 2] = exchange.id
     records[record + 3] = exchange.sequence
-    records[record + 4] = status | 0
+    records[record + 4] = status
     records[record + 5] = head - start
     records[record + 6] = inline ? length : BLOB
     records[record + 7] = this.headNumber

@@ -155,7 +155,18 @@ export class Crossing {
         this.at += head + length
         // A small body stays text too, one character a byte: most are never looked at as bytes.
         const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(BLOB) : window.slice(start + head, start + head + length)
-        return connection.requested(id, sequence, packed, window, start, head, events[record + 10], this.numbers[double + 2], this.numbers[double + 3], body)
+        return connection.requested(
+          id,
+          sequence,
+          packed,
+          window,
+          start,
+          head,
+          events[record + 10],
+          this.numbers[double + 2],
+          this.numbers[double + 3],
+          body,
+        )
       }
       case SENT:
         return connection.find(id)?.sent(sequence, this.numbers[double + 2], this.numbers[double + 3])

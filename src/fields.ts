@@ -53,7 +53,16 @@ const MAX_NAME = 0x7fff
 /** Spellings remembered. Names may come from data (a proxy's), so the memory of them is bounded. */
 const MAX_SPELLINGS = 1024
 /** Fields whose values are few: those are remembered as encoded, so many of each. */
-const REPEATED = new Set(['content-type', 'cache-control', 'vary', 'server', 'content-encoding', 'accept-ranges', 'access-control-allow-origin', 'allow'])
+const REPEATED = new Set([
+  'content-type',
+  'cache-control',
+  'vary',
+  'server',
+  'content-encoding',
+  'accept-ranges',
+  'access-control-allow-origin',
+  'allow',
+])
 const MAX_VALUES = 64
 
 const hasOwn = Object.prototype.hasOwnProperty
@@ -122,10 +131,12 @@ export function prepareHead(headers: HeadersLike): contract.PreparedHead {
 /** Writes `headers` from `at` and gives the offset behind them. Throws ERR_INVALID_HEADER. */
 export function encodeFields(out: Memory, at: number, end: number, headers: HeadersLike, place: number): number {
   declaredLength = -1
-  if (typeof headers !== 'object' || headers === null) throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
+  if (typeof headers !== 'object' || headers === null)
+    throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
   if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
     for (const pair of headers as Iterable<readonly [string, string]>) {
-      if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string') throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
+      if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string')
+        throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
       at = encodeField(out, at, end, pair[0], pair[1], place)
     }
     return at
@@ -162,7 +173,8 @@ function encodeField(out: Memory, at: number, end: number, name: string, value: 
 
 function encodeNew(out: Memory, start: number, end: number, field: FieldName, value: string | number, place: number): number {
   if (typeof value !== 'string') {
-    if (typeof value !== 'number') throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' must be a string, a number or an array of strings`)
+    if (typeof value !== 'number')
+      throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' must be a string, a number or an array of strings`)
     value = String(value)
   }
   // RFC 9110 section 5.5: white space around a value is not part of it (and on HTTP/2 malformed).
@@ -201,7 +213,8 @@ function putLong({ bytes }: Memory, at: number, field: FieldName, value: string)
 }
 
 function checkValue(field: FieldName, value: string): void {
-  if (BAD_VALUE.test(value)) throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
+  if (BAD_VALUE.test(value))
+    throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
 }
 
 function remember(out: Memory, start: number, end: number, encoded: Map<string, Encoded>, value: string): void {
@@ -246,7 +259,8 @@ function admit(field: FieldName, value: string, place: number): boolean {
       if ((place & IN_UPGRADE) !== 0 && (name === 'connection' || name === 'upgrade')) return false
       if ((place & ON_H2) !== 0) throw misplaced(name, 'an HTTP/2 message (RFC 9113 section 8.2.2)')
       if ((place & (IN_TRAILERS | IN_INTERIM)) !== 0) throw misplaced(name, 'trailers or an interim response')
-      if (field.role === CONNECTION && !CONNECTION_VALUE.test(value)) throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close' or 'keep-alive'`)
+      if (field.role === CONNECTION && !CONNECTION_VALUE.test(value))
+        throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close' or 'keep-alive'`)
       hopSeen = true
       return true
     default:
@@ -255,7 +269,8 @@ function admit(field: FieldName, value: string, place: number): boolean {
 }
 
 function admitLength(value: string, place: number): boolean {
-  if ((place & (IN_TRAILERS | IN_INTERIM | IN_UPGRADE)) !== 0) throw misplaced('content-length', 'trailers, an interim response or an upgrade (RFC 9110 section 8.6)')
+  if ((place & (IN_TRAILERS | IN_INTERIM | IN_UPGRADE)) !== 0)
+    throw misplaced('content-length', 'trailers, an interim response or an upgrade (RFC 9110 section 8.6)')
   const length = /^[0-9]{1,15}$/.test(value) ? Number(value) : NaN
   if (Number.isNaN(length)) throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(value)} is not a content-length`)
   if (declaredLength !== -1) throw new PullError('ERR_INVALID_HEADER', 'content-length is given twice')

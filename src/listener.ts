@@ -149,7 +149,9 @@ export class Listener implements contract.Listener, CrossingOwner {
   }
 
   stats(): contract.ListenerStats {
-    const sums = Array.from({ length: COUNTERS.length + REFUSALS.length }, (_, i) => this.crossings.reduce((sum, crossing) => sum + crossing.stats[i], 0))
+    const sums = Array.from({ length: COUNTERS.length + REFUSALS.length }, (_, i) =>
+      this.crossings.reduce((sum, crossing) => sum + crossing.stats[i], 0),
+    )
     const counters = Object.fromEntries(COUNTERS.map((name, i) => [name, sums[i]])) as Record<(typeof COUNTERS)[number], number>
     return { ...counters, refused: Object.fromEntries(REFUSALS.map((name, i) => [name, sums[COUNTERS.length + i]])) }
   }

@@ -56,8 +56,21 @@ const NUMBERS = {
 } satisfies Record<string, Range>
 
 const OPTIONS = [
-  'port', 'host', 'path', 'fd', 'backlog', 'reusePort', 'ioThreads', 'protocols', 'tls', 'proxyProtocol', 'readAhead',
-  'limits', 'timeouts', 'extendedConnect', 'signal',
+  'port',
+  'host',
+  'path',
+  'fd',
+  'backlog',
+  'reusePort',
+  'ioThreads',
+  'protocols',
+  'tls',
+  'proxyProtocol',
+  'readAhead',
+  'limits',
+  'timeouts',
+  'extendedConnect',
+  'signal',
 ] as const satisfies (keyof contract.ListenOptions)[]
 
 const PROTOCOLS = ['http/1.1', 'h2']
@@ -69,8 +82,10 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
   const { host = '127.0.0.1', path, protocols = PROTOCOLS, signal } = options
   if (typeof host !== 'string' || host === '') throw invalid('host', 'a name or an address', host)
   if (path !== undefined && (typeof path !== 'string' || path === '' || path.includes('\0'))) throw invalid('path', 'the path of a socket', path)
-  if (path !== undefined && (options.port !== undefined || options.host !== undefined)) throw new PullError('ERR_INVALID_OPTION', `'path' stands instead of 'host' and 'port': not both`)
-  if (!Array.isArray(protocols) || protocols.length === 0 || !protocols.every((name) => PROTOCOLS.includes(name))) throw invalid('protocols', `a list of 'http/1.1' and 'h2'`, protocols)
+  if (path !== undefined && (options.port !== undefined || options.host !== undefined))
+    throw new PullError('ERR_INVALID_OPTION', `'path' stands instead of 'host' and 'port': not both`)
+  if (!Array.isArray(protocols) || protocols.length === 0 || !protocols.every((name) => PROTOCOLS.includes(name)))
+    throw invalid('protocols', `a list of 'http/1.1' and 'h2'`, protocols)
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', signal)
 
   const limits = numbers('limits', LIMITS, options.limits)
@@ -101,7 +116,8 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
 
 /** What the contract has and this version has not. */
 function notYet(options: contract.ListenOptions): void {
-  for (const name of ['tls', 'fd'] as const) if (options[name] !== undefined) throw new PullError('ERR_INVALID_OPTION', `'${name}' is not supported yet`)
+  for (const name of ['tls', 'fd'] as const)
+    if (options[name] !== undefined) throw new PullError('ERR_INVALID_OPTION', `'${name}' is not supported yet`)
   const { proxyProtocol = 'off' } = options
   if (proxyProtocol !== 'off') throw new PullError('ERR_INVALID_OPTION', `'proxyProtocol' other than 'off' is not supported yet`)
 }

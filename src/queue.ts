@@ -80,7 +80,9 @@ export class PullIterator<T> implements AsyncIterableIterator<T> {
   constructor(private readonly pull: Pull<T>) {}
 
   next(): Promise<IteratorResult<T>> {
-    return new Promise((resolve, reject) => this.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject))
+    return new Promise((resolve, reject) =>
+      this.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject),
+    )
   }
 
   return(): Promise<IteratorResult<T>> {

@@ -147,7 +147,7 @@ export class IncomingRequest implements contract.IncomingRequest {
     return this.#controller.signal
   }
 
-    get isHead(): boolean {
+  get isHead(): boolean {
     return (this.#packed & 0xff) === HEAD
   }
 

@@ -6,6 +6,19 @@ import type { Stream } from './stream.js'
 
 const DONE = Promise.resolve()
 
+export class Sent implements contract.Sent {
+  constructor(
+    readonly bytes: number,
+    readonly receivedAt: number,
+    readonly sentAt: number,
+  ) {}
+
+  static {
+    // Resolving a promise looks for a `then`: found here, it is not looked for in Object.prototype.
+    Object.defineProperty(this.prototype, 'then', { value: undefined })
+  }
+}
+
 interface Waiter {
   /** Body bytes that must have been sent first. */
   readonly bytes: number
@@ -45,7 +58,8 @@ export class Writer implements contract.ResponseWriter {
   write(chunk: Uint8Array | string): Promise<void> {
     if (this.failure !== null) return refused(this.failure)
     if (this.finished) return refused(new PullError('ERR_KEY_USED', 'the response is finished'))
-    if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
+    if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
+      return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
     if (length === 0 || this.silent) return DONE
     if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))

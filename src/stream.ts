@@ -11,8 +11,9 @@ import * as fields from './fields.js'
 import { COMMAND, RESET } from './layout.js'
 import { PullIterator } from './queue.js'
 import type { IncomingRequest } from './request.js'
-import { Writer } from './response.js'
+import { Sent, Writer } from './response.js'
 import { sendSource } from './source.js'
+import { checkFinal, checkInterim, checkUpgrade } from './status.js'
 import { UpgradedStream } from './upgraded.js'
 
 // V8 does not fold what is imported, but it does fold this.
@@ -47,19 +48,6 @@ interface Answer {
   promise: Promise<unknown>
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
-}
-
-class Sent implements contract.Sent {
-  constructor(
-    readonly bytes: number,
-    readonly receivedAt: number,
-    readonly sentAt: number,
-  ) {}
-
-  static {
-    // Resolving a promise looks for a `then`: found here, it is not looked for in Object.prototype.
-    Object.defineProperty(this.prototype, 'then', { value: undefined })
-  }
 }
 
 export class Stream implements contract.Stream {
@@ -138,7 +126,8 @@ export class Stream implements contract.Stream {
   send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
     const misuse = this.misuse(key)
     if (misuse !== null) return refused(misuse)
-    if (typeof response !== 'object' || response === null) return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
+    if (typeof response !== 'object' || response === null)
+      return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
     const { body, trailers } = response as contract.OutgoingResponse
     if (trailers !== undefined) return sendSource(this, response as contract.OutgoingResponse)
     if (typeof body === 'string') return this.sendWhole(response, body)
@@ -152,8 +141,7 @@ export class Stream implements contract.Stream {
   sendWhole(response: contract.OutgoingResponse | globalThis.Response, body: string | Uint8Array): Promise<contract.Sent> {
     const status = response.status ?? 200
     try {
-      checkStatus(status)
-      if ((status === 204 || status === 205) && body.length > 0) throw noContent(status)
+      checkFinal(status, body.length)
       const place = status === 204 ? this.place | NO_CONTENT : this.place
       this.commands.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
     } catch (error) {
@@ -172,9 +160,8 @@ export class Stream implements contract.Stream {
   /** Begins the answer to the current request, whose body has `length` bytes if that is known (else -1). */
   begin(head: contract.ResponseHead, length: number): Writer {
     const status = head.status ?? 200
-    checkStatus(status)
+    checkFinal(status, length)
     const withoutBody = status === 204 || status === 205
-    if (withoutBody && length > 0) throw noContent(status)
     const place = status === 204 ? this.place | NO_CONTENT : this.place
     const declared = this.commands.start(this, status, head.headers, status === 204 ? -1 : length, place)
     this.state = ANSWERING
@@ -202,8 +189,7 @@ export class Stream implements contract.Stream {
     const misuse = this.misuse(key)
     if (misuse !== null) return refused(misuse)
     try {
-      if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) throw new PullError('ERR_INVALID_STATUS', `${status} is not an interim status; 101 is sent by upgrade`)
-      if (this.request!.httpVersion === '1.0') throw new PullError('ERR_INVALID_STATUS', 'HTTP/1.0 has no interim responses (RFC 9110 section 15.2)')
+      checkInterim(status, this.request!.httpVersion)
       this.commands.inform(this, status, headers, this.place | IN_INTERIM)
     } catch (error) {
       return refused(error)
@@ -217,12 +203,9 @@ export class Stream implements contract.Stream {
     const request = this.request!
     try {
       if (!request.upgradable) throw new PullError('ERR_NOT_UPGRADABLE', 'the request does not ask to leave HTTP')
-      const switches = this.place !== ON_H2 && request.method !== 'CONNECT'
-      const status = head.status ?? 0
-      if (status !== 0 && (switches ? status !== 101 : !(status >= 200 && status <= 299))) {
-        throw new PullError('ERR_INVALID_STATUS', `${status} does not leave HTTP here: ${switches ? '101' : '2xx'} does`)
-      }
-      this.commands.upgrade(this, status, head.headers, this.place | IN_UPGRADE)
+      const { status } = head
+      if (status !== undefined) checkUpgrade(status, this.place !== ON_H2 && request.method !== 'CONNECT')
+      this.commands.upgrade(this, status ?? 0, head.headers, this.place | IN_UPGRADE)
     } catch (error) {
       return refused(error)
     }
@@ -232,7 +215,8 @@ export class Stream implements contract.Stream {
 
   reset(reason: keyof typeof RESET = 'cancel'): void {
     const number = RESET[reason]
-    if (number === undefined) throw new PullError('ERR_INVALID_OPTION', `${JSON.stringify(reason)} is not a reason to reset: ${Object.keys(RESET).join(', ')} are`)
+    if (number === undefined)
+      throw new PullError('ERR_INVALID_OPTION', `${JSON.stringify(reason)} is not a reason to reset: ${Object.keys(RESET).join(', ')} are`)
     this.abandon(number, new PullError('ERR_CLOSED', 'the exchange was reset by this side'))
   }
 
@@ -301,7 +285,8 @@ export class Stream implements contract.Stream {
 
   /** `receiver` takes the body's chunks, or the tunnel's. */
   receive(receiver: Receiver): void {
-    if (receiver.sequence !== this.sequence || this.state === IDLE) receiver.fail(new PullError('ERR_CLOSED', 'the exchange is over, its body is gone'))
+    if (receiver.sequence !== this.sequence || this.state === IDLE)
+      receiver.fail(new PullError('ERR_CLOSED', 'the exchange is over, its body is gone'))
     else if (this.state === LOST) receiver.fail(this.failure!)
     else this.receiver = receiver
   }
@@ -459,19 +444,10 @@ export class Stream implements contract.Stream {
     this.receiver = null
     this.writer = null
     this.whenIdle = null
-    if (receiver !== null && !receiver.ended) receiver.fail(error ?? new PullError('ERR_CLOSED', 'the response was sent before the body was read to its end'))
+    if (receiver !== null && !receiver.ended)
+      receiver.fail(error ?? new PullError('ERR_CLOSED', 'the response was sent before the body was read to its end'))
     if (error === null) writer?.sent()
     else writer?.fail(error)
     if (whenIdle !== null) for (const resolve of whenIdle) resolve()
   }
-}
-
-function checkStatus(status: number): void {
-  if (!(status >= 200 && status <= 599) || !Number.isInteger(status)) {
-    throw new PullError('ERR_INVALID_STATUS', `${status} is not a final status (200 to 599): 1xx is sent by inform, 101 by upgrade`)
-  }
-}
-
-function noContent(status: number): PullError {
-  return new PullError('ERR_BODY_LENGTH_MISMATCH', `a ${status} has no body (RFC 9110 section 15.3)`)
 }

@@ -9,7 +9,9 @@ type Names = keyof typeof contract
 const functions: Pick<typeof contract, 'listen' | 'prepareHead' | 'serve'> = source
 
 /** Instances: private state apart, the source's class is the contract's. */
-type Instances = { [Name in Extract<Names, 'Listener' | 'Connection' | 'Stream' | 'IncomingRequest' | 'PullError'>]: (typeof contract)[Name]['prototype'] }
+type Instances = {
+  [Name in Extract<Names, 'Listener' | 'Connection' | 'Stream' | 'IncomingRequest' | 'PullError'>]: (typeof contract)[Name]['prototype']
+}
 const instances: Instances = {
   Listener: source.Listener.prototype,
   Connection: source.Connection.prototype,

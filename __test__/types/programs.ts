@@ -94,9 +94,12 @@ export async function ends(listener: Listener, connection: Connection): Promise<
 }
 
 export async function server(): Promise<void> {
-  const running: Server = await serve({ port: 8080, concurrency: 100, signals: false, onError: (error, request) => console.error(request?.target, error) }, async (request) => ({
-    body: request.path,
-  }))
+  const running: Server = await serve(
+    { port: 8080, concurrency: 100, signals: false, onError: (error, request) => console.error(request?.target, error) },
+    async (request) => ({
+      body: request.path,
+    }),
+  )
   await serve({ path: '/run/app.sock', limits: { bodyBytes: 1 }, timeouts: { headers: 0 } }, () => new Response('web'))
   await running.drain()
   const report: DrainReport = await running.finished
