@@ -34,6 +34,24 @@ test('h1: response trailers as an object, a function, a function that waits', as
   }
 })
 
+test('h1: trailers given as an object are announced by send', async (t) => {
+  for (const headers of [undefined, { 'x-a': ['1', '2'], 'x-n': 3 }, new Map([['x-a', '1']])]) {
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(get)
+    const request = await pull(listener)
+    await request.stream.send(request.key, { headers, body: 'some', trailers: { 'x-end': 'yes', 'x-sum': ['1', '2'] } })
+    const answer = await client.response()
+    t.is(answer.get('trailer'), 'x-end, x-sum')
+    t.is(answer.body.toString(), 'some')
+    t.deepEqual(answer.trailers, [
+      ['x-end', 'yes'],
+      ['x-sum', '1'],
+      ['x-sum', '2'],
+    ])
+  }
+})
+
 test('the trailers function runs after the last byte of the body was taken', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

@@ -5,6 +5,7 @@ import { type FileHandle, open as openFile } from 'node:fs/promises'
 
 import type * as contract from '../index.js'
 import { PullError, settle } from './errors.js'
+import { Prepared } from './fields.js'
 import type { Writer } from './response.js'
 import type { Stream } from './stream.js'
 
@@ -46,7 +47,10 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
       stream.unclaim(sequence)
       return stream.sendWhole(response, whole)
     }
-    if (response.trailers !== undefined && typeof response.trailers !== 'function') stream.checkTrailers(response.trailers)
+    if (response.trailers !== undefined && typeof response.trailers !== 'function') {
+      response = announced(response, [...pairs(response.trailers)])
+      stream.checkTrailers(response.trailers as contract.HeadersLike)
+    }
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
     writer = stream.begin(response, response.trailers === undefined ? source.length : -1)
   } catch (error) {
@@ -61,6 +65,20 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
     }
     pump(writer, source, response.trailers).then(resolve, reject)
   })
+}
+
+/** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): HTTP/1.1 sends only what it has named. */
+function announced(response: contract.OutgoingResponse, trailers: [string, string][]): contract.OutgoingResponse {
+  const { headers } = response
+  if (trailers.length === 0 || headers instanceof Prepared) return { ...response, trailers }
+  const fields = headers === undefined ? [] : [...pairs(headers as contract.HeadersLike)]
+  if (!fields.some(([name]) => name.toLowerCase() === 'trailer')) fields.push(['trailer', [...new Set(trailers.map(([name]) => name))].join(', ')])
+  return { ...response, headers: fields, trailers }
+}
+
+function* pairs(headers: contract.HeadersLike): Iterable<[string, string]> {
+  if (Symbol.iterator in headers) for (const [name, value] of headers as Iterable<readonly [string, string]>) yield [name, value]
+  else for (const [name, value] of Object.entries(headers)) for (const item of Array.isArray(value) ? value : [value]) yield [name, item]
 }
 
 async function pump(writer: Writer, source: Source, trailers: contract.OutgoingResponse['trailers']): Promise<contract.Sent> {
