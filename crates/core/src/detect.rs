@@ -46,14 +46,7 @@ pub(crate) fn detect<IO: AsyncRead + Unpin>(
                 return Detected::Closed(CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"));
             }
             Poll::Ready(Ok(bytes)) => tap.read.add(bytes as u64),
-            Poll::Ready(Err(error)) => {
-                let code = match Fault::of(&error) {
-                    Fault::Reset => CloseCode::PeerReset,
-                    Fault::Gone => CloseCode::PeerClosed,
-                    Fault::Io => CloseCode::Io,
-                };
-                return Detected::Closed(CloseReason::new(code, error.to_string()));
-            }
+            Poll::Ready(Err(error)) => return Detected::Closed(Fault::of(&error).reason()),
         }
     }
 }

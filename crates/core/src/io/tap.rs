@@ -18,6 +18,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{cursor, frames::FrameScan, lines};
+use crate::error::{CloseCode, CloseReason};
 
 /// Bytes that the tap reads ahead of the codec while it watches for the peer's leaving.
 const WATCH_BYTES: usize = 16 << 10;
@@ -57,6 +58,15 @@ impl Fault {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Reset,
             io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected => Self::Gone,
             _ => Self::Io,
+        }
+    }
+
+    /// Why a connection that failed so has ended.
+    pub(crate) fn reason(self) -> CloseReason {
+        match self {
+            Self::Reset => CloseReason::new(CloseCode::PeerReset, "the peer reset the connection"),
+            Self::Gone => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
+            Self::Io => CloseReason::new(CloseCode::Io, "the transport failed"),
         }
     }
 }

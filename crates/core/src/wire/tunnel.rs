@@ -164,9 +164,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         let was_shut = self.outgoing == Outgoing::Shut;
         match self.read(turn.cx).and_then(|()| self.write(turn.cx, turn.now)) {
             Ok(()) => {}
-            Err(Fault::Reset) => return end(CloseCode::PeerReset, "the peer reset the connection"),
-            Err(Fault::Gone) => return end(CloseCode::PeerClosed, "the peer closed the connection"),
-            Err(Fault::Io) => return end(CloseCode::Io, "the transport failed"),
+            Err(fault) => return Some(End::Close { reason: fault.reason(), linger: false }),
         }
         self.feed(turn.events);
         let key = self.key;

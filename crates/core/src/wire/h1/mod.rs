@@ -33,7 +33,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, Upgrade},
     exchange::{self, Exchange},
-    io::tap::{Fault, Speaks, Tap, TapState},
+    io::tap::{Speaks, Tap, TapState},
     key::Key,
 };
 
@@ -234,7 +234,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                     return End::Upgraded(current.key);
                 }
                 let reason = match self.tap.fault() {
-                    Some(fault) => fault_reason(fault),
+                    Some(fault) => fault.reason(),
                     None if self.draining => CloseReason::new(CloseCode::Drained, "drained"),
                     None if self.tap.eof() => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
                     None => CloseReason::new(CloseCode::ExchangeEnded, "the last exchange ended the connection"),
@@ -246,7 +246,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 (CloseReason::new(CloseCode::PeerClosed, "the peer left in the middle of a message"), false)
             }
             Err(error) => match self.tap.fault() {
-                Some(fault) => (fault_reason(fault), false),
+                Some(fault) => (fault.reason(), false),
                 None => (CloseReason::new(CloseCode::Io, error.to_string()), self.unread),
             },
         };
@@ -345,7 +345,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
                 return Some(end);
             }
             if let Some(fault) = self.tap.fault() {
-                return Some(End::Close { reason: fault_reason(fault), linger: false });
+                return Some(End::Close { reason: fault.reason(), linger: false });
             }
             let refusing = took && matches!(self.answering, Answering::Refusing);
             let left = self.tap.eof() && self.tap.holds();
@@ -391,13 +391,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
             let error = self.cut.take().unwrap_or_else(|| error.clone());
             events.push_back(Event::Failed { key: current.key, error });
         }
-    }
-}
-
-fn fault_reason(fault: Fault) -> CloseReason {
-    match fault {
-        Fault::Reset => CloseReason::new(CloseCode::PeerReset, "the peer reset the connection"),
-        Fault::Gone => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
-        Fault::Io => CloseReason::new(CloseCode::Io, "the transport failed"),
     }
 }

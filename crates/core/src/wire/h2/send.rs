@@ -73,7 +73,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                     }
                 }
             } else if stream.exchange.streaming() && stream.outstanding == 0 && !stream.wants_to_send() {
-                stream.reported = stream.flushed;
                 turn.events.push_back(Event::Written { key, bytes: stream.flushed });
             }
         }

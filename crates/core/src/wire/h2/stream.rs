@@ -100,7 +100,6 @@ pub(super) struct Stream {
     /// Bytes that h2 has and the transport has not.
     pub(super) outstanding: usize,
     pub(super) flushed: u64,
-    pub(super) reported: u64,
     /// Since when the peer has taken nothing of what waits to be written, or sent nothing of what is pulled.
     pub(super) stalled_since: Option<Instant>,
     pub(super) pulled_at: Instant,
@@ -139,7 +138,6 @@ impl Stream {
             blocked: false,
             outstanding: 0,
             flushed: 0,
-            reported: 0,
             stalled_since: None,
             pulled_at: now,
             waker: Waker::from(wake.clone()),
