@@ -262,9 +262,9 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * - A streamed source (Blob, file, ReadableStream, iterable) is read as the peer takes it. If it throws, the exchange is reset and
    *   `send` rejects with that very error. If the peer leaves, the source is cancelled (`cancel`, `return`, `destroy`).
    * - A file that cannot be opened rejects with the error of node:fs; nothing was sent and the key is still good.
-   * - Trailers go out on HTTP/2, and on HTTP/1.1 with chunked coding when the request said `TE: trailers` (RFC 9110 section 6.5.1) and the
-   *   head names them in `trailer`. `send` adds that field for trailers given as an object; those of a function or of `finish` the
-   *   caller has to name, or they are left out.
+   * - Trailers go out on HTTP/2, and on HTTP/1.1 with chunked coding when the request said `TE: trailers` (RFC 9110 section 6.5.1), else
+   *   they are left out. `send` names those given as an object in `trailer` (section 6.6.2); the names of those of a function or of
+   *   `finish` only the caller can know.
    *
    * Rejects, key still good and nothing sent: ERR_INVALID_HEADER, ERR_INVALID_STATUS, ERR_BODY_LENGTH_MISMATCH (an explicit
    * content-length that a complete body does not have). Rejects: ERR_KEY_USED, ERR_KEY_UNKNOWN, and for what happens on the way

@@ -67,7 +67,7 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
   })
 }
 
-/** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): HTTP/1.1 sends only what it has named. */
+/** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): a recipient may want to know. */
 function announced(response: contract.OutgoingResponse, trailers: [string, string][]): contract.OutgoingResponse {
   const { headers } = response
   if (trailers.length === 0 || headers instanceof Prepared) return { ...response, trailers }

@@ -9,7 +9,7 @@ pub struct Limits {
     pub requests_per_connection: u64,
     /// Bytes of an h1 head or an h2 header list; over it the answer is 431. Default 16 KiB (node:http 16 KiB, nginx 32 KiB).
     pub header_bytes: usize,
-    /// Fields in one head; over it the answer is 431. Default 100 (Envoy 100, hyper 100).
+    /// Fields in one head; over it the answer is 431. Default 100 (Envoy 100).
     pub header_count: usize,
     /// Bytes of a request target; over it the answer is 414. Default 8 KiB (RFC 9112 section 3 asks for 8000; nginx 8 KiB).
     pub target_bytes: usize,

@@ -1,17 +1,16 @@
 //! Tells HTTP/2 with prior knowledge from HTTP/1.1 by the client's preface (RFC 9113 section 3.4).
 
-use std::{
-    future::Future,
-    pin::pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 
 use crate::{
     error::{CloseCode, CloseReason},
-    io::tap::{Fault, TapState},
+    io::{
+        room,
+        transport::{Traffic, poll_read},
+    },
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +27,7 @@ pub(crate) enum Detected {
 pub(crate) fn detect<IO: AsyncRead + Unpin>(
     io: &mut IO,
     early: &mut BytesMut,
-    tap: &TapState,
+    traffic: &Traffic,
     cx: &mut Context<'_>,
 ) -> Detected {
     loop {
@@ -39,14 +38,17 @@ pub(crate) fn detect<IO: AsyncRead + Unpin>(
         if seen == PREFACE.len() {
             return Detected::Http2;
         }
-        early.reserve(4 << 10);
-        match pin!(io.read_buf(early)).poll(cx) {
-            Poll::Pending => return Detected::Pending,
+        room::lend(early);
+        match poll_read(io, early, traffic, cx) {
+            Poll::Pending => {
+                room::settle(early);
+                return Detected::Pending;
+            }
             Poll::Ready(Ok(0)) => {
                 return Detected::Closed(CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"));
             }
-            Poll::Ready(Ok(bytes)) => tap.read.add(bytes as u64),
-            Poll::Ready(Err(error)) => return Detected::Closed(Fault::of(&error).reason()),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(fault)) => return Detected::Closed(fault.reason()),
         }
     }
 }

@@ -25,10 +25,14 @@ use crate::{
     detect::{Detected, detect},
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, Protocol},
-    io::tap::{Speaks, Tap, TapState},
+    io::{
+        room,
+        tap::{Tap, TapState},
+        transport::Traffic,
+    },
     key::Key,
     relay::Relay,
-    response::ResponseHead,
+    response::{self, ResponseHead},
     wire::{
         End, Turn, Wire, due, earlier,
         h1::H1,
@@ -57,7 +61,7 @@ pub enum ResetReason {
 
 enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Detecting { io: IO, early: BytesMut },
-    Handshaking(Box<h2::Handshake<IO>>),
+    Handshaking(Box<h2::Handshake<IO>>, Arc<TapState>),
     Http1(Box<H1<IO>>),
     Http2(Box<H2<IO>>),
     Tunnel(Box<Tunnel<IO>>),
@@ -81,7 +85,7 @@ struct Closing<IO> {
 pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     phase: Phase<IO>,
     number: u32,
-    tap: Arc<TapState>,
+    traffic: Arc<Traffic>,
     config: Arc<Config>,
     relay: Arc<Relay>,
     waker: Waker,
@@ -95,7 +99,6 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     aged: bool,
     /// Closed at once by the owner.
     cut: bool,
-    spare: Option<HeaderMap>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
@@ -105,7 +108,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         Self {
             phase: Phase::Detecting { io, early: BytesMut::new() },
             number: connection,
-            tap: Arc::default(),
+            traffic: Arc::default(),
             config,
             waker: Waker::from(relay.clone()),
             relay,
@@ -116,7 +119,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             draining: false,
             aged: false,
             cut: false,
-            spare: None,
         }
     }
 
@@ -148,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn next_deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
         let own = match &self.phase {
-            Phase::Detecting { .. } | Phase::Handshaking(_) => due(self.opened_at, timeouts.handshake),
+            Phase::Detecting { .. } | Phase::Handshaking(..) => due(self.opened_at, timeouts.handshake),
             Phase::Http1(wire) => wire.deadline(),
             Phase::Http2(wire) => wire.deadline(),
             Phase::Tunnel(wire) => wire.deadline(),
@@ -195,6 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         body: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Result<(), Error> {
+        trailers.as_ref().map_or(Ok(()), response::check_trailers)?;
         self.open_wire()?.send(key, head, body, trailers)
     }
 
@@ -210,8 +213,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     /// The end of a started answer, or of the outgoing half of a tunnel. `Sent` or `Failed` follows. Trailers are left
-    /// out where the peer has not asked for them (h1: `TE: trailers`).
+    /// out where the peer has not asked for them (h1: `TE: trailers`). Fails with `InvalidHeader` for trailers that only a
+    /// head may have (RFC 9110 section 6.5.1).
     pub fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        trailers.as_ref().map_or(Ok(()), response::check_trailers)?;
         self.open_wire()?.finish(key, trailers)
     }
 
@@ -254,25 +259,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- room and counts
 
-    /// An empty header map with room in it, if a request left one: for the next response.
-    pub fn spare_headers(&mut self) -> HeaderMap {
-        self.spare.take().unwrap_or_default()
+    /// An empty header map for the next response, with room in it if this thread has taken one back.
+    pub fn spare_headers(&self) -> HeaderMap {
+        room::headers()
     }
 
-    /// Takes a request's header map back, to be used again.
-    pub fn recycle(&mut self, mut headers: HeaderMap) {
-        headers.clear();
-        self.spare = Some(headers);
+    /// Takes a header map back, usually a request's, for the connections of this thread to use again.
+    pub fn recycle(&self, headers: HeaderMap) {
+        room::recycle(headers);
     }
 
     /// Bytes taken from the transport.
     pub fn bytes_read(&self) -> u64 {
-        self.tap.read.get()
+        self.traffic.read.get()
     }
 
     /// Bytes the transport took.
     pub fn bytes_written(&self) -> u64 {
-        self.tap.written.get()
+        self.traffic.written.get()
     }
 
     // ---- inside
@@ -315,7 +319,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn step_outside(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Detecting { io, early } => self.detect(io, early, cx, now),
-            Phase::Handshaking(handshake) => self.handshake(handshake, cx, now),
+            Phase::Handshaking(handshake, state) => self.handshake(handshake, state, cx, now),
             Phase::Closing(closing) => self.finish_closing(closing, cx, now),
             open => {
                 self.phase = open;
@@ -327,7 +331,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn detect(&mut self, mut io: IO, mut early: BytesMut, cx: &mut Context<'_>, now: Instant) -> bool {
         let detected = match self.config.protocols {
             Protocols::Http1 => Detected::Http1,
-            Protocols::Http2 | Protocols::Both => detect(&mut io, &mut early, &self.tap, cx),
+            Protocols::Http2 | Protocols::Both => detect(&mut io, &mut early, &self.traffic, cx),
         };
         match detected {
             Detected::Pending if self.draining => {
@@ -343,18 +347,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                 self.phase = Phase::Closing(Closing { io, reason, linger: true, shut: false, until: now + LINGER });
             }
             Detected::Http1 => {
-                let wire = H1::new(self.number, io, early, self.tap.clone(), self.config.clone(), now);
+                let wire = H1::new(self.number, io, early, self.traffic.clone(), self.config.clone(), now);
                 self.open(Phase::Http1(Box::new(wire)), Protocol::Http1);
             }
             Detected::Http2 => {
-                let tap = Tap::new(io, early, Speaks::Http2, self.tap.clone());
-                self.phase = Phase::Handshaking(Box::new(h2::handshake(tap, &self.config)));
+                let state = TapState::new(self.traffic.clone());
+                let tap = Tap::new(io, early, state.clone());
+                self.phase = Phase::Handshaking(Box::new(h2::handshake(tap, &self.config)), state);
             }
         }
         !matches!(self.phase, Phase::Detecting { .. } | Phase::Closed)
     }
 
-    fn handshake(&mut self, mut handshake: Box<h2::Handshake<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn handshake(
+        &mut self,
+        mut handshake: Box<h2::Handshake<IO>>,
+        state: Arc<TapState>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> bool {
         match Pin::new(&mut *handshake).poll(cx) {
             Poll::Pending if self.draining => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
@@ -362,11 +373,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             }
             Poll::Pending if self.too_late(now) => false,
             Poll::Pending => {
-                self.phase = Phase::Handshaking(handshake);
+                self.phase = Phase::Handshaking(handshake, state);
                 false
             }
             Poll::Ready(Ok(connection)) => {
-                let wire = H2::new(self.number, connection, self.tap.clone(), self.config.clone(), now);
+                let wire = H2::new(self.number, connection, state, self.config.clone(), now);
                 self.open(Phase::Http2(Box::new(wire)), Protocol::Http2);
                 true
             }
@@ -407,10 +418,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn wire_ended(&mut self, end: End, now: Instant) -> bool {
         match end {
             End::Upgraded(key) => {
-                if let Phase::Http1(wire) = mem::replace(&mut self.phase, Phase::Closed)
-                    && let Some((io, early)) = wire.into_transport()
-                {
-                    let tunnel = Tunnel::new(key, io, early, self.tap.clone(), self.config.clone());
+                if let Phase::Http1(wire) = mem::replace(&mut self.phase, Phase::Closed) {
+                    let (io, early) = wire.into_transport();
+                    let tunnel = Tunnel::new(key, io, early, self.traffic.clone(), self.config.clone());
                     self.phase = Phase::Tunnel(Box::new(tunnel));
                     self.events.push_back(Event::Upgraded(key));
                 }
@@ -418,14 +428,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             End::Close { reason, linger } => {
                 self.abandon(&reason);
                 match mem::replace(&mut self.phase, Phase::Closed) {
-                    Phase::Http1(wire) => match wire.into_transport() {
-                        Some((io, early)) => {
-                            let linger = linger || !early.is_empty();
-                            self.phase =
-                                Phase::Closing(Closing { io, reason, linger, shut: false, until: now + LINGER });
-                        }
-                        None => self.closed(reason),
-                    },
+                    Phase::Http1(wire) => {
+                        let (io, early) = wire.into_transport();
+                        let linger = linger || !early.is_empty();
+                        self.phase = Phase::Closing(Closing { io, reason, linger, shut: false, until: now + LINGER });
+                    }
                     _ => self.closed(reason),
                 }
             }

@@ -190,6 +190,15 @@ impl Exchange {
         }
     }
 
+    /// Bytes queued of what is written piece by piece, and of a whole answer all of them.
+    pub(crate) fn queued(&self) -> u64 {
+        match self.send {
+            Send::Waiting | Send::Upgrading | Send::Streaming { bodiless: true, .. } => 0,
+            Send::Streaming { queued, .. } | Send::Tunnel { queued } => queued,
+            Send::Ended { bytes } => bytes,
+        }
+    }
+
     /// The caller is writing piece by piece.
     pub(crate) fn streaming(&self) -> bool {
         matches!(self.send, Send::Streaming { .. } | Send::Tunnel { .. })

@@ -1,4 +1,4 @@
-//! Pull-mode HTTP/1.1 and HTTP/2 server connections over hyper and h2.
+//! Pull-mode HTTP/1.1 and HTTP/2 server connections, over httparse and h2.
 //!
 //! The caller pulls: a [`Connection`] yields [`Stream`]s, a stream splits into an [`Input`] that yields requests with
 //! their [`Key`]s and an [`Output`] that takes the answers, and `send` resolves when the answer has been sent. What is
@@ -32,6 +32,7 @@
 mod body;
 pub mod config;
 mod connection;
+mod date;
 mod detect;
 pub mod engine;
 pub mod error;

@@ -1,4 +1,4 @@
-//! The waker that hyper, h2 and the transport see: always the same one, whoever turns the engine.
+//! The waker that h2 and the transport see: always the same one, whoever turns the engine.
 //!
 //! They keep only the last waker they were polled with, and they call it also for what the turn itself does (h2
 //! wakes its connection on each queued frame). So they get the relay: during a turn it only notes the call, and the

@@ -26,9 +26,15 @@ pub(crate) struct Survey<'a> {
     coding: Option<&'a HeaderValue>,
     upgrade: Option<&'a HeaderValue>,
     priority: Option<&'a HeaderValue>,
-    /// Host or Transfer-Encoding is there more than once.
+    length: Option<&'a HeaderValue>,
+    /// Host or Transfer-Encoding is there more than once, or Content-Length with another value.
     repeated: bool,
-    pub(crate) has_length: bool,
+    /// `connection: close`.
+    pub(crate) closes: bool,
+    /// `connection: keep-alive`.
+    pub(crate) keeps_alive: bool,
+    /// `connection: upgrade`.
+    wants_upgrade: bool,
     /// `expect: 100-continue`.
     pub(crate) expects_continue: bool,
     /// `te: trailers`.
@@ -42,17 +48,21 @@ impl<'a> Survey<'a> {
         for (name, value) in headers {
             let name = name.as_str();
             match name.len() {
-                2 if name == "te" => {
-                    let coding = value.as_bytes().to_ascii_lowercase();
-                    survey.welcomes_trailers |= coding.windows(8).any(|part| part == b"trailers");
-                }
+                2 if name == "te" => survey.welcomes_trailers |= has_token(value, b"trailers"),
                 4 if name == "host" => survey.repeated |= survey.host.replace(value).is_some(),
                 6 if name == "expect" => {
                     survey.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue")
                 }
                 7 if name == "upgrade" => survey.upgrade = survey.upgrade.or(Some(value)),
                 8 if name == "priority" => survey.priority = survey.priority.or(Some(value)),
-                14 if name == "content-length" => survey.has_length = true,
+                10 if name == "connection" => {
+                    survey.closes |= has_token(value, b"close");
+                    survey.keeps_alive |= has_token(value, b"keep-alive");
+                    survey.wants_upgrade |= has_token(value, b"upgrade");
+                }
+                14 if name == "content-length" => {
+                    survey.repeated |= survey.length.replace(value).is_some_and(|before| before != value);
+                }
                 17 if name == "transfer-encoding" => survey.repeated |= survey.coding.replace(value).is_some(),
                 _ => {}
             }
@@ -60,17 +70,41 @@ impl<'a> Survey<'a> {
         survey
     }
 
-    /// Transfer-Encoding and Content-Length (RFC 9112 section 6.1).
-    pub(crate) fn has_both_framings(&self) -> bool {
-        self.coding.is_some() && self.has_length
+    /// The Content-Length, which must be one decimal number (RFC 9110 section 8.6).
+    pub(crate) fn length(&self) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.length else { return Ok(None) };
+        let digits = value.as_bytes();
+        if digits.is_empty() || digits.len() > 19 {
+            return Err(Refusal::BadRequest);
+        }
+        let number = digits.iter().try_fold(0, |number, &digit| match digit {
+            b'0'..=b'9' => Ok(number * 10 + u64::from(digit - b'0')),
+            _ => Err(Refusal::BadRequest),
+        });
+        number.map(Some)
     }
 
-    /// What an h1 request may turn into, or an h2 CONNECT.
+    /// How the end of an h1 body is told (RFC 9112 section 6.3).
+    pub(crate) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        let length = self.length()?;
+        if self.coding.is_some() {
+            // HTTP/1.0 knows no transfer codings: who sends one is not to be trusted with where a message ends.
+            return if version == Version::HTTP_10 { Err(Refusal::BadRequest) } else { Ok(Framing::Chunked) };
+        }
+        Ok(length.filter(|&length| length > 0).map_or(Framing::None, Framing::Length))
+    }
+
+    /// Transfer-Encoding and Content-Length (RFC 9112 section 6.1).
+    pub(crate) fn has_both_framings(&self) -> bool {
+        self.coding.is_some() && self.length.is_some()
+    }
+
+    /// What an h1 request may turn into (RFC 9110 section 7.8), or a CONNECT.
     pub(crate) fn upgrade(&self, method: &Method) -> Option<Upgrade> {
         if *method == Method::CONNECT {
             return Some(Upgrade::Connect);
         }
-        let token = self.upgrade?.to_str().ok()?;
+        let token = self.upgrade.filter(|_| self.wants_upgrade)?.to_str().ok()?;
         Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
     }
 
@@ -84,6 +118,27 @@ impl<'a> Survey<'a> {
             _ => DEFAULT,
         }
     }
+}
+
+/// How the end of an h1 request body is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Framing {
+    /// There is no body.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// The comma-separated list has the token, in any case.
+pub(crate) fn has_token(list: &HeaderValue, token: &[u8]) -> bool {
+    let list = list.as_bytes();
+    // A list of one, as it nearly always is.
+    list.eq_ignore_ascii_case(token)
+        || (list.len() > token.len()
+            && list.split(|&byte| byte == b',').any(|part| {
+                let part = part.split(|&byte| byte == b';').next().unwrap_or_default();
+                part.trim_ascii().eq_ignore_ascii_case(token)
+            }))
 }
 
 /// Checks what the codec does not: Host, the form of the target, transfer codings, limits.
@@ -119,9 +174,14 @@ pub(crate) fn check(
             _ => {}
         },
     }
-    // One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here.
-    match survey.coding {
-        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Err(Refusal::UnknownCoding),
+    // One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here. Where another comes last
+    // nobody can tell the end of the body.
+    match survey.coding.map(HeaderValue::as_bytes) {
+        Some(coding) if !coding.eq_ignore_ascii_case(b"chunked") => {
+            let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+            let readable = last.eq_ignore_ascii_case(b"chunked");
+            Err(if readable { Refusal::UnknownCoding } else { Refusal::BadRequest })
+        }
         _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::{
     error::{Code, Error},
     event::Upgrade,
+    request::has_token,
 };
 
 /// The head of a response.
@@ -32,13 +33,21 @@ pub(crate) fn check_no_tunnel(status: StatusCode, upgrade: Option<&Upgrade>) -> 
     }
 }
 
-/// Checks a final head; the declared Content-Length comes back.
-pub(crate) fn check_final(head: &ResponseHead) -> Result<Option<u64>, Error> {
+/// What the fields of a final head say of its connection and its body.
+pub(crate) struct Said {
+    /// Content-Length.
+    pub(crate) length: Option<u64>,
+    /// `connection: close`.
+    pub(crate) closes: bool,
+}
+
+/// Checks a final head.
+pub(crate) fn check_final(head: &ResponseHead) -> Result<Said, Error> {
     if !(200..600).contains(&head.status.as_u16()) {
         return Err(Error::new(Code::InvalidStatus, format!("{} is no final status", head.status.as_u16())));
     }
     // One pass, in which the length of a name rules out most of them.
-    let mut declared = None;
+    let mut said = Said { length: None, closes: false };
     for (name, value) in &head.headers {
         let name = name.as_str();
         match name.len() {
@@ -48,25 +57,46 @@ pub(crate) fn check_final(head: &ResponseHead) -> Result<Option<u64>, Error> {
             14 if name == "content-length" => {
                 let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
                 let length = value.to_str().ok().filter(|_| digits).and_then(|text| text.parse().ok());
-                declared = match (declared, length) {
+                said.length = match (said.length, length) {
                     (None, Some(length)) => Some(length),
                     _ => return Err(Error::new(Code::InvalidHeader, "content-length must be one decimal number")),
                 };
             }
+            10 if name == "connection" => said.closes |= has_token(value, b"close"),
             _ => {}
         }
     }
-    Ok(declared)
+    Ok(said)
 }
 
-/// Checks a head that comes with its whole body; the declared Content-Length comes back.
-pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<Option<u64>, Error> {
-    match check_final(head)? {
+/// Checks a head that comes with its whole body.
+pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<Said, Error> {
+    let said = check_final(head)?;
+    match said.length {
         Some(declared) if !bodiless && declared != body.len() as u64 => Err(Error::new(
             Code::BodyLengthMismatch,
             format!("the body has {} bytes, its content-length is {declared}", body.len()),
         )),
-        declared => Ok(declared),
+        _ => Ok(said),
+    }
+}
+
+/// Checks a trailer section: fields that say where a message ends, where it goes or how it is to be taken come too late.
+pub(crate) fn check_trailers(trailers: &HeaderMap) -> Result<(), Error> {
+    const HEAD_ONLY: [HeaderName; 9] = [
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+    ];
+    match HEAD_ONLY.iter().find(|name| trailers.contains_key(*name)) {
+        Some(name) => Err(Error::new(Code::InvalidHeader, format!("{name} may not stand in a trailer section"))),
+        None => Ok(()),
     }
 }
 
@@ -131,6 +161,16 @@ mod tests {
         }
         strip_connection_fields(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-end"]);
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_a_head_must() {
+        let with = |name| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("1"))]);
+        assert!(check_trailers(&with("x-sum")).is_ok());
+        for name in ["content-length", "transfer-encoding", "te", "host"] {
+            let code = check_trailers(&with(name)).map_err(|error| error.code());
+            assert_eq!(code, Err(Code::InvalidHeader), "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Between the transport and the codecs.
 
-mod cursor;
 pub(crate) mod frames;
-mod lines;
+pub(crate) mod outgoing;
+pub(crate) mod room;
 pub(crate) mod tap;
+pub(crate) mod transport;

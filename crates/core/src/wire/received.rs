@@ -37,6 +37,17 @@ impl Received {
         self.chunks.push_back(data);
     }
 
+    /// Room for at least `bytes` more behind what has come, to be read into. What was read is counted by `grown`.
+    pub(super) fn space(&mut self, bytes: usize) -> &mut BytesMut {
+        self.tail.reserve(bytes);
+        &mut self.tail
+    }
+
+    /// So many bytes were read into the space.
+    pub(super) fn grown(&mut self, bytes: usize) {
+        self.length += bytes;
+    }
+
     /// At most `max` bytes; several pieces become one chunk, so that it is worth its crossing.
     pub(super) fn take(&mut self, max: usize) -> Bytes {
         let Some(front) = self.chunks.front_mut() else {

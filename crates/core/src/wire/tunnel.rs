@@ -2,17 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    io::IoSlice,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Commands, End, Turn, Wire, due};
 use crate::{
@@ -21,7 +19,10 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error},
     event::Event,
     exchange::Exchange,
-    io::tap::{Fault, TapState},
+    io::{
+        outgoing::Outgoing,
+        transport::{Fault, Traffic, poll_read},
+    },
     key::Key,
     response::ResponseHead,
 };
@@ -31,7 +32,7 @@ const READ_AHEAD: usize = 64 << 10;
 
 /// The outgoing half.
 #[derive(Debug, PartialEq, Eq)]
-enum Outgoing {
+enum Sending {
     Open,
     /// Finished by the caller; the shutdown is on its way.
     Finishing,
@@ -42,35 +43,34 @@ pub(crate) struct Tunnel<IO> {
     io: IO,
     key: Key,
     exchange: Exchange,
-    tap: Arc<TapState>,
+    traffic: Arc<Traffic>,
     config: Arc<Config>,
     incoming: BytesMut,
     incoming_ended: bool,
-    queue: VecDeque<Bytes>,
     outgoing: Outgoing,
-    flushed: u64,
-    reported: u64,
+    sending: Sending,
+    /// Bytes that `Written` has told of.
+    written: u64,
     cut: bool,
-    /// Since when the peer has taken nothing of the queue.
+    /// Since when the peer has taken nothing of what waits.
     stalled_since: Option<Instant>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
-    pub(crate) fn new(key: Key, io: IO, early: BytesMut, tap: Arc<TapState>, config: Arc<Config>) -> Self {
+    pub(crate) fn new(key: Key, io: IO, early: BytesMut, traffic: Arc<Traffic>, config: Arc<Config>) -> Self {
         let mut exchange = Exchange::new(false);
         exchange.upgraded();
         Self {
             io,
             key,
             exchange,
-            tap,
+            traffic,
             config,
             incoming: early,
             incoming_ended: false,
-            queue: VecDeque::new(),
-            outgoing: Outgoing::Open,
-            flushed: 0,
-            reported: 0,
+            outgoing: Outgoing::default(),
+            sending: Sending::Open,
+            written: 0,
             cut: false,
             stalled_since: None,
         }
@@ -87,13 +87,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         while !self.incoming_ended && self.incoming.len() < READ_AHEAD {
             self.incoming.reserve(8 << 10);
-            match pin!(self.io.read_buf(&mut self.incoming)).poll(cx) {
+            match poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => return Err(Fault::of(&error)),
-                Poll::Ready(Ok(bytes)) => {
-                    self.incoming_ended = bytes == 0;
-                    self.tap.read.add(bytes as u64);
-                }
+                Poll::Ready(read) => self.incoming_ended = read? == 0,
             }
         }
         Ok(())
@@ -112,40 +108,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Fault> {
-        let fault = |error| Fault::of(&error);
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let mut count = 0;
-            for (slice, chunk) in slices.iter_mut().zip(&self.queue) {
-                *slice = IoSlice::new(chunk);
-                count += 1;
+        let before = self.outgoing.len();
+        if self.outgoing.poll_flush(&mut self.io, &self.traffic, cx)?.is_pending() {
+            if self.outgoing.len() < before || self.stalled_since.is_none() {
+                self.stalled_since = Some(now);
             }
-            let Poll::Ready(wrote) = Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]) else {
-                self.stalled_since.get_or_insert(now);
-                return Ok(());
-            };
-            let mut wrote = wrote.map_err(fault)?;
-            if wrote == 0 {
-                return Err(Fault::Gone);
-            }
-            self.tap.written.add(wrote as u64);
-            self.flushed += wrote as u64;
-            self.stalled_since = Some(now);
-            while let Some(front) = self.queue.front_mut().filter(|_| wrote > 0) {
-                let take = wrote.min(front.len());
-                front.advance(take);
-                wrote -= take;
-                if front.is_empty() {
-                    self.queue.pop_front();
-                }
-            }
-        }
-        self.stalled_since = None;
-        if Pin::new(&mut self.io).poll_flush(cx).map_err(fault)?.is_pending() {
             return Ok(());
         }
-        if self.outgoing == Outgoing::Finishing && Pin::new(&mut self.io).poll_shutdown(cx).map_err(fault)?.is_ready() {
-            self.outgoing = Outgoing::Shut;
+        self.stalled_since = None;
+        if self.sending == Sending::Finishing {
+            match Pin::new(&mut self.io).poll_shutdown(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.sending = Sending::Shut,
+                Poll::Ready(Err(error)) => return Err(Fault::of(&error)),
+            }
         }
         Ok(())
     }
@@ -161,22 +137,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         if turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
             return end(CloseCode::WriteStalled, "the peer took no byte in time");
         }
-        let was_shut = self.outgoing == Outgoing::Shut;
+        let was_shut = self.sending == Sending::Shut;
         match self.read(turn.cx).and_then(|()| self.write(turn.cx, turn.now)) {
             Ok(()) => {}
             Err(fault) => return Some(End::Close { reason: fault.reason(), linger: false }),
         }
         self.feed(turn.events);
         let key = self.key;
-        if self.queue.is_empty() && self.flushed > self.reported {
-            self.reported = self.flushed;
-            turn.events.push_back(Event::Written { key, bytes: self.flushed });
+        let bytes = self.exchange.queued() - self.outgoing.len() as u64;
+        if bytes > self.written {
+            self.written = bytes;
+            turn.events.push_back(Event::Written { key, bytes });
         }
-        if self.outgoing == Outgoing::Shut && !was_shut {
-            turn.events.push_back(Event::Sent { key, bytes: self.flushed, at: turn.now });
+        if self.sending == Sending::Shut && !was_shut {
+            turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
         }
         // The peer's half has been taken to its end, or it is over and nobody will take the rest.
-        if self.outgoing == Outgoing::Shut
+        if self.sending == Sending::Shut
             && self.incoming_ended
             && self.incoming.is_empty()
             && !self.exchange.receiving()
@@ -194,7 +171,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
     fn drain(&mut self) {}
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
-        if self.outgoing != Outgoing::Shut || self.exchange.receiving() {
+        if self.sending != Sending::Shut || self.exchange.receiving() {
             events.push_back(Event::Failed { key: self.key, error: error.clone() });
         }
     }
@@ -222,7 +199,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
         self.check(key)?;
         self.exchange.write(chunk.len())?;
         if !chunk.is_empty() {
-            self.queue.push_back(chunk);
+            self.outgoing.push(chunk);
         }
         Ok(())
     }
@@ -230,7 +207,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
     fn finish(&mut self, key: Key, _: Option<HeaderMap>) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.finish()?;
-        self.outgoing = Outgoing::Finishing;
+        self.sending = Sending::Finishing;
         Ok(())
     }
 

@@ -1,124 +1,234 @@
-//! Response bodies as hyper pulls them.
+//! Request bodies: read from the transport when they are pulled, and a little ahead.
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Instant,
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::io::tap::TapState;
+use super::{
+    Answering, H1,
+    chunked::{Chunked, Decoded},
+};
+use crate::{
+    config::Limits,
+    error::{Code, Error},
+    event::Event,
+    exchange::{Receive, Send},
+    io::{
+        room,
+        transport::{Fault, Traffic, poll_read},
+    },
+    request::Framing,
+    wire::{Turn, received::Received},
+};
 
-/// The most that hyper is given at a time: it copies a piece behind the head, so that small answers go out in one plain
-/// write, and what it may hold is bounded by a piece.
-pub(super) const PIECE_BYTES: usize = 64 << 10;
+/// Bodies up to this length are taken along with the head when they have come with it.
+const COMPLETE_BODY_BYTES: u64 = 16 << 10;
+/// Bytes of a body that are read ahead of the pulls, once there was one.
+const READ_AHEAD_BYTES: usize = 256 << 10;
+/// Room for the first read of a body; it doubles as long as reads fill it.
+const FIRST_READ_BYTES: usize = 16 << 10;
 
-fn piece_of(bytes: &mut Bytes) -> Bytes {
-    if bytes.len() <= PIECE_BYTES { std::mem::take(bytes) } else { bytes.split_to(PIECE_BYTES) }
-}
-
-/// What the caller has written of a streamed body and hyper has not taken.
-#[derive(Default, Debug)]
-struct Queue {
-    chunks: VecDeque<Bytes>,
-    /// The caller has finished; the trailer section, if there is one to send.
-    end: Option<Option<HeaderMap>>,
-}
-
-/// The writing end of a streamed body, shared with the body that hyper holds.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Writer(Arc<Mutex<Queue>>);
-
-impl Writer {
-    pub(super) fn write(&self, chunk: Bytes) {
-        self.queue().chunks.push_back(chunk);
-    }
-
-    pub(super) fn finish(&self, trailers: Option<HeaderMap>) {
-        self.queue().end = Some(trailers);
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
+/// What still comes of a body.
 #[derive(Debug)]
-enum Content {
-    Whole(Bytes),
-    Streamed(Writer),
+enum Coming {
+    Length(u64),
+    Chunked(Chunked),
+    Nothing,
 }
 
-/// A response body. Its drop says that hyper has encoded all of it that it ever will.
+/// A body that is read as it is pulled.
 #[derive(Debug)]
-pub(super) struct OutBody {
-    content: Content,
-    tap: Arc<TapState>,
+pub(super) struct RequestBytes {
+    coming: Coming,
+    received: Received,
+    /// The caller has begun to pull: from now on it is read ahead.
+    begun: bool,
+    /// The peer waits for `100 Continue`.
+    expects_continue: bool,
+    /// Room for the next read.
+    read_bytes: usize,
+    /// How the body ended, to be told to the next pull.
+    outcome: Option<Result<Option<HeaderMap>, Error>>,
 }
 
-impl OutBody {
-    pub(super) fn whole(bytes: Bytes, tap: Arc<TapState>) -> Self {
-        Self { content: Content::Whole(bytes), tap }
+impl RequestBytes {
+    pub(super) fn new(framing: Framing, expects_continue: bool) -> Self {
+        let coming = match framing {
+            Framing::None => Coming::Nothing,
+            Framing::Length(length) => Coming::Length(length),
+            Framing::Chunked => Coming::Chunked(Chunked::new()),
+        };
+        Self {
+            coming,
+            received: Received::default(),
+            begun: false,
+            expects_continue,
+            read_bytes: FIRST_READ_BYTES,
+            outcome: None,
+        }
     }
 
-    pub(super) fn streamed(writer: Writer, tap: Arc<TapState>) -> Self {
-        Self { content: Content::Streamed(writer), tap }
+    /// Not all of it has been read from the transport.
+    pub(super) fn is_coming(&self) -> bool {
+        !matches!(self.coming, Coming::Nothing)
+    }
+
+    /// The peer has been told to go on.
+    pub(super) fn forget_expectation(&mut self) {
+        self.expects_continue = false;
+    }
+
+    fn end(&mut self, outcome: Result<Option<HeaderMap>, Error>) {
+        self.coming = Coming::Nothing;
+        self.outcome = Some(outcome);
+    }
+
+    /// Takes what has come; false when more must be read for anything to happen.
+    fn decode(&mut self, incoming: &mut BytesMut, limits: &Limits) -> Result<bool, Error> {
+        match &mut self.coming {
+            Coming::Nothing => Ok(false),
+            Coming::Length(_) if incoming.is_empty() => Ok(false),
+            Coming::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(incoming.len());
+                *left -= take as u64;
+                self.received.push(incoming.split_to(take).freeze());
+                if matches!(self.coming, Coming::Length(0)) {
+                    self.end(Ok(None));
+                }
+                Ok(true)
+            }
+            Coming::Chunked(chunked) => match chunked.decode(incoming, limits)? {
+                Decoded::Partial => Ok(false),
+                Decoded::Data(bytes) => {
+                    self.received.push(bytes);
+                    Ok(true)
+                }
+                Decoded::End(trailers) => {
+                    self.end(Ok(trailers));
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    /// One read. A body of known length goes to where it stays.
+    fn poll_read<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        incoming: &mut BytesMut,
+        traffic: &Traffic,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        let room = self.read_bytes;
+        let read = match &mut self.coming {
+            Coming::Length(left) => {
+                let want = usize::try_from(*left).unwrap_or(usize::MAX).min(room);
+                let space = self.received.space(want);
+                let read = ready!(poll_read(io, &mut space.limit(want), traffic, cx))?;
+                self.received.grown(read);
+                *left -= read as u64;
+                if *left == 0 {
+                    self.end(Ok(None));
+                }
+                read
+            }
+            _ => {
+                room::lend(incoming);
+                incoming.reserve(room);
+                ready!(poll_read(io, incoming, traffic, cx))?
+            }
+        };
+        if read == room {
+            self.read_bytes = (room * 2).min(READ_AHEAD_BYTES);
+        }
+        Poll::Ready(Ok(read))
     }
 }
 
-impl Body for OutBody {
-    type Data = Bytes;
-    type Error = Infallible;
+impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
+    /// The whole of a small body, if it has come with the head.
+    pub(super) fn take_whole(&mut self, framing: Framing, cx: &mut Context<'_>) -> Result<Option<Bytes>, Fault> {
+        let Framing::Length(length @ ..=COMPLETE_BODY_BYTES) = framing else { return Ok(None) };
+        let length = length as usize;
+        while self.incoming.len() < length && !self.eof {
+            match self.read(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(None),
+            }
+        }
+        Ok((self.incoming.len() >= length).then(|| self.incoming.split_to(length).freeze()))
+    }
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // No waker is kept: whoever writes turns the engine, and each turn polls the body.
-        let this = self.get_mut();
-        match &mut this.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(piece_of(bytes))))),
-            Content::Streamed(writer) => {
-                let mut queue = writer.queue();
-                if let Some(front) = queue.chunks.front_mut() {
-                    let piece = piece_of(front);
-                    if front.is_empty() {
-                        queue.chunks.pop_front();
+    /// Reads what has come of a body that is being pulled, and a little ahead, so that the peer's next bytes are here
+    /// when the caller's next pull is.
+    pub(super) fn read_body(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Fault> {
+        let Answering::Current(current) = &mut self.answering else { return Ok(()) };
+        let Some(body) = &mut current.body else { return Ok(()) };
+        body.begun |= current.exchange.pulling().is_some();
+        if !body.begun {
+            return Ok(());
+        }
+        let limits = &self.config.limits;
+        let most = READ_AHEAD_BYTES.min(limits.buffered_bytes as usize);
+        while body.is_coming() && body.received.len() < most {
+            let before = body.received.len();
+            let mut step = body.decode(&mut self.incoming, limits);
+            if matches!(step, Ok(false)) && body.is_coming() {
+                if self.eof {
+                    let left = "the peer closed the connection in the middle of a body";
+                    step = Err(Error::new(Code::PeerClosed, left));
+                } else {
+                    match body.poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {
+                        Poll::Pending => break,
+                        Poll::Ready(read) => self.eof = read? == 0,
                     }
-                    this.tap.taken.add(piece.len() as u64);
-                    return Poll::Ready(Some(Ok(Frame::data(piece))));
-                }
-                match &mut queue.end {
-                    None => Poll::Pending,
-                    Some(trailers) => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
                 }
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
-            Content::Streamed(writer) => {
-                let queue = writer.queue();
-                queue.chunks.is_empty() && matches!(queue.end, Some(None))
+            let more = body.received.len() - before;
+            if more > 0 {
+                self.waiting_since = now;
+                body.expects_continue = false;
+                step =
+                    step.and_then(|more_to_do| current.exchange.received(more, limits.body_bytes).map(|()| more_to_do));
+            }
+            if let Err(error) = step {
+                body.end(Err(error));
+                self.unread = true;
+                self.last = true;
             }
         }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Streamed(_) => SizeHint::default(),
+        if body.expects_continue && body.is_coming() && matches!(current.exchange.send, Send::Waiting) {
+            body.expects_continue = false;
+            self.outgoing.tail().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
+        Ok(())
     }
-}
 
-impl Drop for OutBody {
-    fn drop(&mut self) {
-        self.tap.ended.add(1);
+    /// Answers the caller's pull of a chunk, if there is one and something to answer it with.
+    pub(super) fn feed(&mut self, turn: &mut Turn<'_, '_>) {
+        let Answering::Current(current) = &mut self.answering else { return };
+        let (Some(max), Some(body)) = (current.exchange.pulling(), &mut current.body) else { return };
+        let key = current.key;
+        if !body.received.is_empty() {
+            current.exchange.pulled();
+            turn.events.push_back(Event::Chunk { key, bytes: body.received.take(max) });
+            return;
+        }
+        match body.outcome.take() {
+            None => {}
+            Some(Ok(trailers)) => {
+                current.exchange.receive = Receive::Ended;
+                turn.events.push_back(Event::End { key, trailers });
+            }
+            Some(Err(error)) => {
+                current.exchange.receive = Receive::Failed;
+                turn.events.push_back(Event::BodyFailed { key, error });
+            }
+        }
     }
 }

@@ -3,18 +3,19 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Answering, Current, H1, STREAM,
-    body::{OutBody, Writer},
+    encode::{self, Framing, Head},
 };
 use crate::{
     engine::ResetReason,
     error::{CloseCode, CloseReason, Code, Error},
     event::Upgrade,
     exchange,
+    io::room,
     key::Key,
     response::{self, ResponseHead},
     wire::{Commands, End},
@@ -23,7 +24,6 @@ use crate::{
 impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
     fn pull_requests(&mut self, more: u32) {
         self.credits = self.credits.saturating_add(more);
-        self.gate();
     }
 
     fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error> {
@@ -42,16 +42,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, current.head_request);
-        response::check_whole(&head, &body, bodiless)?;
+        let said = response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
-        if current.incoming.is_some() {
-            // The rest of the body stands between this answer and the next request.
-            self.end_after_answer();
-        }
-        let mut response = Response::new(OutBody::whole(body, self.tap.clone()));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        self.answer(response);
+        let unread = current.is_coming();
+        // A 204 or 304 tells no length but its own (RFC 9110 section 8.6); the answer to HEAD tells that of its GET.
+        let told = said.length.is_some() || response::bodiless(head.status, false);
+        let framing = if told { Framing::Told } else { Framing::Length(body.len() as u64) };
+        // The rest of an unread body stands between this answer and the next request.
+        self.last |= unread || said.closes;
+        self.answer(head, framing, if bodiless { Bytes::new() } else { body });
         Ok(())
     }
 
@@ -59,31 +58,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
-        let declared = response::check_final(&head)?;
-        current.exchange.started(declared, response::bodiless(head.status, current.head_request));
-        let writer = Writer::default();
-        current.writer = Some(writer.clone());
-        if current.incoming.is_some() && current.exchange.untouched() {
-            // A reader that has begun may well get to the end; one that has not will hardly begin now.
-            self.end_after_answer();
-        }
-        let mut response = Response::new(OutBody::streamed(writer, self.tap.clone()));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        self.answer(response);
+        let said = response::check_final(&head)?;
+        current.exchange.started(said.length, response::bodiless(head.status, current.head_request));
+        let framing = if said.length.is_some() || response::bodiless(head.status, false) {
+            Framing::Told
+        } else if current.version == Version::HTTP_10 {
+            Framing::Close
+        } else {
+            Framing::Chunked
+        };
+        current.chunked = framing == Framing::Chunked;
+        // A reader that has begun may well get to the end of the request; one that has not will hardly begin now.
+        let unread = current.is_coming() && current.exchange.untouched();
+        self.last |= unread || said.closes || framing == Framing::Close;
+        self.answer(head, framing, Bytes::new());
         Ok(())
     }
 
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
         let current = self.current(key)?;
         match current.exchange.write(chunk.len()) {
-            Ok(exchange::Write::Drop) => Ok(()),
-            Ok(exchange::Write::Queue) => {
-                if let (false, Some(writer)) = (chunk.is_empty(), &current.writer) {
-                    writer.write(chunk);
+            Ok(exchange::Write::Queue) if !chunk.is_empty() => {
+                if current.chunked {
+                    encode::write_chunk(&mut self.outgoing, chunk);
+                } else {
+                    self.outgoing.push(chunk);
                 }
                 Ok(())
             }
+            Ok(exchange::Write::Queue | exchange::Write::Drop) => Ok(()),
             Err(error) => self.refuse_write(error),
         }
     }
@@ -92,10 +95,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let current = self.current(key)?;
         match current.exchange.finish() {
             Ok(()) => {
-                // A trailer section goes out only to who asked for it (RFC 9110 section 6.5.1).
-                let trailers = trailers.filter(|_| current.trailers_welcome);
-                if let Some(writer) = &current.writer {
-                    writer.finish(trailers);
+                if current.chunked && !current.head_request {
+                    // A trailer section goes out only to who asked for it (RFC 9110 section 6.5.1).
+                    let trailers = trailers.as_ref().filter(|_| current.trailers_welcome);
+                    encode::write_last_chunk(self.outgoing.tail(), trailers);
                 }
                 Ok(())
             }
@@ -110,20 +113,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         if current.version == Version::HTTP_10 {
             return Err(Error::new(Code::InvalidStatus, "HTTP/1.0 takes no interim response"));
         }
-        if status == StatusCode::CONTINUE && current.incoming.is_some() {
-            // hyper writes it when the body is first read.
-            current.continue_asked = true;
-            return Ok(());
+        if let (StatusCode::CONTINUE, Some(body)) = (status, &mut current.body) {
+            body.forget_expectation();
         }
-        let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
-        for (name, value) in &headers {
-            bytes.extend_from_slice(name.as_ref());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value.as_bytes());
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes.extend_from_slice(b"\r\n");
-        self.tap.interim(&bytes);
+        encode::write_bare_head(self.outgoing.tail(), status, &headers);
         Ok(())
     }
 
@@ -133,7 +126,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let Some(upgrade) = &current.upgrade else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
         };
-        if current.incoming.is_some() {
+        if current.is_coming() {
             return Err(Error::new(Code::NotUpgradable, "the request body has not been read to its end"));
         }
         match upgrade {
@@ -151,10 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
             }
         }
         current.exchange.upgrading();
-        let mut response = Response::new(OutBody::whole(Bytes::new(), self.tap.clone()));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        self.answer(response);
+        encode::write_bare_head(self.outgoing.tail(), head.status, &head.headers);
         Ok(())
     }
 
@@ -176,8 +166,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         }
     }
 
-    pub(super) fn answer(&self, response: Response<OutBody>) {
-        self.slot.lock().response = Some(response);
+    /// Queues the head of a final answer and what there is of its body.
+    pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes) {
+        let ResponseHead { status, headers } = head;
+        self.last |= self.draining;
+        let version = match &self.answering {
+            Answering::Current(current) => current.version,
+            _ => Version::HTTP_11,
+        };
+        let head = Head { status, headers: &headers, version, framing, last: self.last };
+        head.write(self.outgoing.tail(), body.len());
+        if !body.is_empty() {
+            self.outgoing.push(body);
+        }
+        room::recycle(headers);
     }
 
     /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.

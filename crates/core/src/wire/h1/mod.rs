@@ -1,105 +1,123 @@
-//! HTTP/1.1 (RFC 9112) over hyper's connection, pulled by hand.
+//! HTTP/1.1 (RFC 9112), pulled: a head is parsed when a request is wanted, a body is read when it is pulled, and an
+//! answer goes out when it is given. One exchange is in hand at a time.
 //!
-//! hyper calls a one-slot service with each request and polls it for the answer: the engine takes the request out
-//! of the slot and puts the answer in. hyper has one request in flight, so one slot is enough.
-//!
-//! Hot: one turn a request in each direction. Allocates per request what hyper allocates.
+//! Hot: one turn a request in each direction, one read and one write.
 
 mod body;
+mod chunked;
 mod commands;
-mod request;
-mod slot;
+mod encode;
+mod head;
+mod value;
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
+    mem,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
-use bytes::BytesMut;
-use http::{HeaderMap, Version};
-use hyper::{body::Incoming, server::conn::http1};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{
-    body::{PIECE_BYTES, Writer},
-    slot::Slot,
-};
-use super::{End, Turn, Wire, due, earlier, received::Received};
+use self::{body::RequestBytes, encode::Framing, head::Head};
+use super::{End, Turn, Wire, due, earlier};
 use crate::{
     config::Config,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
-    event::{Event, Upgrade},
-    exchange::{self, Exchange},
-    io::tap::{Speaks, Tap, TapState},
+    event::{Event, RequestBody, Upgrade},
+    exchange::{Exchange, Receive, Send},
+    io::{
+        outgoing::Outgoing,
+        room,
+        transport::{Fault, Traffic, poll_read},
+    },
     key::Key,
+    request,
+    response::ResponseHead,
 };
 
 /// The one stream of an h1 connection.
 const STREAM: u32 = 1;
-/// hyper is driven again at most so often in one turn, then the turn is left and asked for anew.
-const ROUNDS: usize = 8;
+/// Bytes that are read while nobody wants them, to see the peer leave.
+const WATCH_BYTES: usize = 16 << 10;
 
 /// The exchange in hand.
 struct Current {
     key: Key,
     exchange: Exchange,
-    incoming: Option<Incoming>,
-    /// Body bytes that hyper gave and the caller has not pulled.
-    received: Received,
-    /// The caller has begun to pull the body: from now on it is read ahead.
-    begun: bool,
-    writer: Option<Writer>,
-    head_request: bool,
-    version: Version,
+    /// What is read as it is pulled.
+    body: Option<Box<RequestBytes>>,
     upgrade: Option<Upgrade>,
+    version: Version,
+    head_request: bool,
     trailers_welcome: bool,
-    /// `100 Continue` was asked for by hand.
-    continue_asked: bool,
-    /// How the body ended, to be told to the next pull.
-    outcome: Option<Result<Option<HeaderMap>, Error>>,
-    /// `taken` at the start, `taken_flushed` as reported last.
-    taken_before: u64,
-    flushed_reported: u64,
+    /// The answer is written in chunks.
+    chunked: bool,
+    /// Body bytes that `Written` has told of.
+    written: u64,
+}
+
+impl Current {
+    /// Not all of the request has been read.
+    fn is_coming(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.is_coming())
+    }
 }
 
 enum Answering {
     /// Between exchanges.
     Nothing,
     /// The caller's.
-    Current(Box<Current>),
-    /// A refusal of our own is on its way out.
-    Refusing,
+    Current(Current),
+    /// A refusal of our own is on its way out, and the end of the connection after it.
+    Refusing(Refusal),
 }
 
-pub(crate) struct H1<IO: AsyncRead + AsyncWrite + Unpin> {
-    connection: Option<http1::Connection<Tap<IO>, Slot>>,
-    slot: Slot,
-    tap: Arc<TapState>,
+/// What came of looking for a request.
+enum Next {
+    /// Nothing: it is waited for.
+    Waits,
+    /// It is in hand, or refused.
+    Came,
+    /// There will be none.
+    Over(End),
+}
+
+pub(crate) struct H1<IO> {
+    io: IO,
+    /// Bytes that have come and belong to nothing yet.
+    incoming: BytesMut,
+    outgoing: Outgoing,
+    traffic: Arc<Traffic>,
     config: Arc<Config>,
     number: u32,
-    answering: Answering,
-    /// Requests that reached the slot so far: the sequence of the next, and what `flushed` counts up to.
+    /// Requests so far: the sequence of the next.
     requests: u32,
     credits: u32,
+    answering: Answering,
     draining: bool,
-    /// hyper was told to end after the answer in flight.
-    ending: bool,
+    /// The connection ends with the answer in hand.
+    last: bool,
+    /// The peer has finished sending.
+    eof: bool,
+    /// Request bytes were left unread: a close without lingering would reset the connection under the answer.
+    unread: bool,
     /// A reason of our own to close, decided between turns, and what the exchange in hand fails with.
     closing: Option<End>,
     cut: Option<Error>,
-    /// Request bytes were left unread: a close without lingering would reset the connection under the answer.
-    unread: bool,
-    /// The tap's `read` when the last exchange ended: more than that is a head on its way.
-    read_before: u64,
     /// When the present wait began, for a request or for body bytes.
     waiting_since: Instant,
+    /// Since when a head is on its way that is wanted.
     head_since: Option<Instant>,
-    /// Since when the peer has taken no byte of an answer that waits to be written.
+    /// Since when the peer has taken no byte of what waits to be written.
     stalled_since: Option<Instant>,
-    written_before: u64,
+}
+
+fn close(code: CloseCode, message: &'static str) -> End {
+    End::Close { reason: CloseReason::new(code, message), linger: false }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
@@ -107,212 +125,279 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         number: u32,
         io: IO,
         early: BytesMut,
-        tap: Arc<TapState>,
+        traffic: Arc<Traffic>,
         config: Arc<Config>,
         now: Instant,
     ) -> Self {
-        let slot = Slot::new(now);
-        let mut builder = http1::Builder::new();
-        builder
-            .half_close(true)
-            .header_read_timeout(None)
-            .max_header_size(config.limits.header_bytes)
-            .max_buf_size(PIECE_BYTES.max(2 * config.limits.header_bytes))
-            .writev(false);
-        if config.limits.header_count > 100 {
-            // The default of 100 keeps hyper's scratch on the stack; fewer are counted by `request::check`.
-            builder.max_headers(config.limits.header_count);
-        }
-        let transport = Tap::new(io, early, Speaks::Http1, tap.clone());
         Self {
-            connection: Some(builder.serve_connection(transport, slot.clone())),
-            slot,
-            tap,
+            io,
+            incoming: early,
+            outgoing: Outgoing::default(),
+            traffic,
             config,
             number,
-            answering: Answering::Nothing,
             requests: 0,
             credits: 0,
+            answering: Answering::Nothing,
             draining: false,
-            ending: false,
+            last: false,
+            eof: false,
+            unread: false,
             closing: None,
             cut: None,
-            unread: false,
-            read_before: 0,
             waiting_since: now,
             head_since: None,
             stalled_since: None,
-            written_before: 0,
         }
     }
 
-    /// The transport and the bytes that came after the request, once the engine has ended.
-    pub(crate) fn into_transport(mut self) -> Option<(IO, BytesMut)> {
-        let parts = self.connection.take()?.into_parts();
-        let (io, early) = parts.io.into_parts();
-        let mut bytes = BytesMut::from(parts.read_buf);
-        bytes.extend_from_slice(&early);
-        Some((io, bytes))
+    /// The transport and the bytes that nobody has read, once the engine has ended.
+    pub(crate) fn into_transport(self) -> (IO, BytesMut) {
+        (self.io, self.incoming)
     }
 
-    /// hyper is to end the connection after the answer in flight, or now when there is none.
-    fn end_after_answer(&mut self) {
-        if let (false, Some(connection)) = (self.ending, &mut self.connection) {
-            self.ending = true;
-            Pin::new(connection).graceful_shutdown();
-        }
+    /// One read into what has come.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        room::lend(&mut self.incoming);
+        let read = ready!(poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx))?;
+        self.eof = read == 0;
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        match &mut self.connection {
-            Some(connection) => Pin::new(connection).poll(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Reports what has been flushed since; true when the exchange is over.
-    fn report(&mut self, turn: &mut Turn<'_, '_>) -> bool {
-        let flushed = self.tap.flushed.get() >= u64::from(self.requests);
-        let current = match &mut self.answering {
-            Answering::Nothing => return false,
-            Answering::Refusing => {
-                if flushed {
-                    self.answering = Answering::Nothing;
-                }
-                return flushed;
+    /// Reads a little ahead, so that the peer's leaving is seen though nobody wants its bytes.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        while !self.eof && self.incoming.len() < WATCH_BYTES {
+            match self.read(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => break,
             }
+        }
+        Ok(())
+    }
+
+    /// Does what there is to do, until the peer or the caller has to act.
+    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Fault> {
+        loop {
+            self.flush(turn)?;
+            if let Some(end) = self.report(turn) {
+                return Ok(Some(end));
+            }
+            match self.answering {
+                Answering::Nothing => match self.next_request(turn)? {
+                    Next::Waits => return Ok(None),
+                    Next::Came => {}
+                    Next::Over(end) => return Ok(Some(end)),
+                },
+                Answering::Current(_) => {
+                    self.read_body(turn.cx, turn.now)?;
+                    self.feed(turn);
+                    self.flush(turn)?;
+                    self.watch(turn.cx)?;
+                    return Ok(None);
+                }
+                Answering::Refusing(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn flush(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {
+        let before = self.outgoing.len();
+        match self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx) {
+            Poll::Ready(result) => {
+                self.stalled_since = None;
+                result
+            }
+            Poll::Pending => {
+                if self.outgoing.len() < before || self.stalled_since.is_none() {
+                    self.stalled_since = Some(turn.now);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells what has been sent since; the end, when the exchange was the last.
+    fn report(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        let flushed = self.outgoing.is_flushed();
+        let current = match &mut self.answering {
+            Answering::Nothing => return None,
+            Answering::Refusing(refusal) => return flushed.then(|| refused(*refusal)),
             Answering::Current(current) => current,
         };
         let key = current.key;
         if current.exchange.streaming() {
-            let bytes = self.tap.taken_flushed.get().saturating_sub(current.taken_before);
-            if bytes > current.flushed_reported {
-                current.flushed_reported = bytes;
+            // What waits may be framing as well as body: a lower bound, and exact once nothing waits.
+            let bytes = current.exchange.queued().saturating_sub(self.outgoing.len() as u64);
+            if bytes > current.written {
+                current.written = bytes;
                 turn.events.push_back(Event::Written { key, bytes });
             }
-            return false;
+            return None;
         }
-        let Some(bytes) = current.exchange.ended() else { return false };
         if !flushed {
-            return false;
+            return None;
         }
+        if matches!(current.exchange.send, Send::Upgrading) {
+            return Some(End::Upgraded(key));
+        }
+        let bytes = current.exchange.ended()?;
         if current.exchange.pulling().is_some() {
             let error = Error::new(Code::Closed, "the response was sent before the body was read");
             turn.events.push_back(Event::BodyFailed { key, error });
         }
         turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
-        // Dropping an unread body makes hyper read what is left of it, if that is little, or close.
-        self.unread |= current.incoming.is_some();
+        self.unread |= current.is_coming();
+        // What nobody reads stands before the next request.
+        self.last |= self.unread;
         self.answering = Answering::Nothing;
         self.waiting_since = turn.now;
-        self.read_before = self.tap.read.get();
-        true
+        self.last.then(|| self.ended())
     }
 
-    /// Whether hyper may read, and whether the tap watches in its place. Once the peer has finished sending there is
-    /// nothing left to hold back but the end itself.
-    fn gate(&self) {
-        let (hold, watch) = match &self.answering {
-            Answering::Nothing => {
-                let hold = self.credits == 0 && !self.draining && !self.tap.eof();
-                (hold, hold)
-            }
-            Answering::Refusing => (false, false),
-            Answering::Current(current) => (false, current.exchange.pulling().is_none()),
+    /// The last exchange is over, or there will be none.
+    fn ended(&self) -> End {
+        let linger = !self.eof && (self.unread || !self.incoming.is_empty());
+        let (code, message) = if self.draining {
+            (CloseCode::Drained, "drained")
+        } else if self.eof {
+            (CloseCode::PeerClosed, "the peer closed the connection")
+        } else {
+            (CloseCode::ExchangeEnded, "the last exchange ended the connection")
         };
-        self.tap.set_hold(hold);
-        self.tap.set_watch(watch);
+        End::Close { reason: CloseReason::new(code, message), linger }
     }
 
-    fn ended(&mut self, result: Result<(), hyper::Error>) -> End {
-        self.unread |= matches!(&self.answering, Answering::Current(current) if current.incoming.is_some());
-        let (reason, linger) = match result {
-            Ok(()) => {
-                if let Answering::Current(current) = &self.answering
-                    && matches!(current.exchange.send, exchange::Send::Upgrading)
-                {
-                    return End::Upgraded(current.key);
+    fn next_request(&mut self, turn: &mut Turn<'_, '_>) -> Result<Next, Fault> {
+        loop {
+            let wanted = self.credits > 0 || self.draining;
+            if wanted {
+                match head::take(&mut self.incoming, &self.config.limits, turn.now) {
+                    Ok(None) => {}
+                    Ok(Some(_)) if self.credits == 0 => {
+                        self.refuse(Refusal::Draining, turn);
+                        return Ok(Next::Came);
+                    }
+                    Ok(Some(head)) => {
+                        self.admit(head, turn)?;
+                        return Ok(Next::Came);
+                    }
+                    Err(refusal) => {
+                        self.refuse(refusal, turn);
+                        return Ok(Next::Came);
+                    }
                 }
-                let reason = match self.tap.fault() {
-                    Some(fault) => fault.reason(),
-                    None if self.draining => CloseReason::new(CloseCode::Drained, "drained"),
-                    None if self.tap.eof() => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
-                    None => CloseReason::new(CloseCode::ExchangeEnded, "the last exchange ended the connection"),
-                };
-                (reason, self.unread && !self.tap.eof())
             }
-            Err(error) if error.is_parse() => (CloseReason::new(CloseCode::BadRequest, error.to_string()), true),
-            Err(error) if error.is_incomplete_message() => {
-                (CloseReason::new(CloseCode::PeerClosed, "the peer left in the middle of a message"), false)
+            if self.eof {
+                return Ok(if self.incoming.is_empty() {
+                    Next::Over(self.ended())
+                } else if wanted || !head::is_whole(&self.incoming) {
+                    Next::Over(close(CloseCode::PeerClosed, "the peer left in the middle of a message"))
+                } else {
+                    Next::Waits
+                });
             }
-            Err(error) => match self.tap.fault() {
-                Some(fault) => (fault.reason(), false),
-                None => (CloseReason::new(CloseCode::Io, error.to_string()), self.unread),
-            },
+            if !wanted && self.incoming.len() >= WATCH_BYTES {
+                return Ok(Next::Waits);
+            }
+            match self.read(turn.cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending if self.draining && self.incoming.is_empty() => return Ok(Next::Over(self.ended())),
+                Poll::Pending => {
+                    if wanted && !self.incoming.is_empty() {
+                        self.head_since.get_or_insert(turn.now);
+                    }
+                    return Ok(Next::Waits);
+                }
+            }
+        }
+    }
+
+    /// A request for the caller.
+    fn admit(&mut self, head: Head, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {
+        let Head { head, framing, trailers_welcome, expects_continue, last } = head;
+        let whole = if expects_continue { None } else { self.take_whole(framing, turn.cx)? };
+        let sequence = self.requests;
+        self.requests += 1;
+        self.credits -= 1;
+        self.head_since = None;
+        self.waiting_since = turn.now;
+        // A drain is told by the answer, which may come before it does.
+        self.last = last || u64::from(sequence) + 1 >= self.config.limits.requests_per_connection;
+        let key = Key { connection: self.number, stream: STREAM, sequence };
+        let mut current = Current {
+            key,
+            exchange: Exchange::new(framing != request::Framing::None),
+            body: None,
+            upgrade: head.upgrade.clone(),
+            version: head.version,
+            head_request: head.method == Method::HEAD,
+            trailers_welcome,
+            chunked: false,
+            written: 0,
         };
-        End::Close { reason, linger }
+        let body = match (whole, framing) {
+            (_, request::Framing::None) => RequestBody::None,
+            (Some(bytes), _) => {
+                current.exchange.receive = Receive::Ended;
+                RequestBody::Complete(bytes)
+            }
+            (None, framing) => {
+                current.body = Some(Box::new(RequestBytes::new(framing, expects_continue)));
+                let length = if let request::Framing::Length(length) = framing { Some(length) } else { None };
+                RequestBody::Streamed { length }
+            }
+        };
+        self.answering = Answering::Current(current);
+        turn.events.push_back(Event::Request { key, head, body });
+        Ok(())
+    }
+
+    /// An answer of our own, and the end: what follows it is not to be trusted.
+    fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_, '_>) {
+        turn.refused(refusal);
+        self.head_since = None;
+        self.last = true;
+        self.answering = Answering::Refusing(refusal);
+        let head = ResponseHead { status: request::status_of(refusal), headers: HeaderMap::new() };
+        self.answer(head, Framing::Length(0), Bytes::new());
     }
 
     /// The deadline has passed: acts on what was waited for.
     fn expire(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        let end = |code, message| Some(End::Close { reason: CloseReason::new(code, message), linger: false });
+        let stalled = || Some(close(CloseCode::WriteStalled, "the peer took no response byte in time"));
         match &mut self.answering {
             Answering::Nothing if self.head_since.is_some() => {
-                turn.refused(Refusal::HeadersTimeout);
-                // Written by the tap: hyper has no answer to give for a request that it has not read.
-                self.tap.interim(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-                let _ = self.poll_connection(turn.cx);
-                Some(End::Close {
-                    reason: CloseReason::new(CloseCode::HeadersTimeout, "the request head was not complete in time"),
-                    linger: true,
-                })
+                self.refuse(Refusal::HeadersTimeout, turn);
+                None
             }
-            Answering::Nothing => end(CloseCode::KeepAliveTimeout, "no request came in time"),
-            Answering::Refusing => end(CloseCode::WriteStalled, "the peer took no response byte in time"),
+            Answering::Nothing => Some(close(CloseCode::KeepAliveTimeout, "no request came in time")),
+            Answering::Refusing(_) => stalled(),
             Answering::Current(current) => {
                 let timeout = self.config.timeouts.body_idle;
                 let body_late = due(self.waiting_since, timeout).is_some_and(|due| turn.now >= due);
-                if current.exchange.pulling().is_some() && body_late {
-                    current.exchange.receive = exchange::Receive::Failed;
-                    current.incoming = None;
-                    let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
-                    turn.events.push_back(Event::BodyFailed { key: current.key, error });
-                    self.end_after_answer();
-                    return None;
+                if current.exchange.pulling().is_none() || !body_late {
+                    return stalled();
                 }
-                end(CloseCode::WriteStalled, "the peer took no response byte in time")
+                current.exchange.receive = Receive::Failed;
+                current.body = None;
+                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
+                turn.events.push_back(Event::BodyFailed { key: current.key, error });
+                self.unread = true;
+                self.last = true;
+                None
             }
         }
     }
+}
 
-    fn writing(&self) -> bool {
-        match &self.answering {
-            Answering::Nothing => false,
-            Answering::Refusing => true,
-            Answering::Current(current) => {
-                current.exchange.ended().is_some()
-                    || (current.exchange.streaming() && self.tap.taken.get() > self.tap.taken_flushed.get())
-            }
-        }
-    }
-
-    /// Notes since when the peer has kept us waiting.
-    fn clock(&mut self, now: Instant) {
-        let written = self.tap.written.get();
-        if !self.writing() {
-            self.stalled_since = None;
-        } else if self.stalled_since.is_none() || written != self.written_before {
-            self.stalled_since = Some(now);
-        }
-        self.written_before = written;
-        if matches!(self.answering, Answering::Nothing) {
-            if self.tap.read.get() <= self.read_before || self.slot.lock().request.is_some() {
-                self.head_since = None;
-            } else if self.head_since.is_none() && !self.tap.eof() {
-                self.head_since = Some(now);
-            }
-        }
-    }
+/// How a connection ends that has refused a request.
+fn refused(refusal: Refusal) -> End {
+    let (code, message) = match refusal {
+        Refusal::HeadersTimeout => (CloseCode::HeadersTimeout, "the request head was not complete in time"),
+        Refusal::Draining => (CloseCode::Drained, "drained"),
+        _ => (CloseCode::BadRequest, "the request may not be let in"),
+    };
+    End::Close { reason: CloseReason::new(code, message), linger: true }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
@@ -326,39 +411,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         {
             return Some(end);
         }
-        for round in 1..=ROUNDS {
-            self.gate();
-            turn.relay.clear();
-            if let Poll::Ready(result) = self.poll_connection(turn.cx) {
-                self.report(turn);
-                if result.as_ref().is_err_and(hyper::Error::is_parse) {
-                    let large = result.as_ref().is_err_and(hyper::Error::is_parse_too_large);
-                    turn.refused(if large { Refusal::HeadTooLarge } else { Refusal::BadRequest });
-                }
-                return Some(self.ended(result));
-            }
-            // In this order: hyper may have sent one answer and read the next request in the same poll.
-            let sent = self.report(turn);
-            let took = self.accept(turn);
-            self.feed(turn);
-            if let Some(end) = self.closing.take() {
-                return Some(end);
-            }
-            if let Some(fault) = self.tap.fault() {
-                return Some(End::Close { reason: fault.reason(), linger: false });
-            }
-            let refusing = took && matches!(self.answering, Answering::Refusing);
-            let left = self.tap.eof() && self.tap.holds();
-            if !(refusing || left || (sent && self.unread) || turn.relay.woken()) {
-                break;
-            }
-            if round == ROUNDS {
-                turn.relay.again();
-            }
-        }
-        self.clock(turn.now);
-        self.gate();
-        None
+        let end = match self.work(turn) {
+            Ok(end) => end,
+            Err(fault) => Some(End::Close { reason: fault.reason(), linger: false }),
+        };
+        room::settle(&mut self.incoming);
+        end
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -367,9 +425,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         match &self.answering {
             Answering::Nothing => match self.head_since {
                 Some(since) => due(since, timeouts.headers),
+                // A request that has come and nobody pulls may wait.
+                None if !self.incoming.is_empty() => None,
                 None => due(self.waiting_since, timeouts.keep_alive_idle),
             },
-            Answering::Refusing => stalled,
+            Answering::Refusing(_) => stalled,
             Answering::Current(current) => {
                 earlier(current.exchange.pulling().and_then(|_| due(self.waiting_since, timeouts.body_idle)), stalled)
             }
@@ -378,16 +438,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
 
     fn drain(&mut self) {
         self.draining = true;
-        let head_under_way = self.tap.read.get() > self.read_before || self.slot.lock().request.is_some();
-        match &self.answering {
-            // A head that is under way becomes a request first, which is then refused or answered.
-            Answering::Nothing if head_under_way => {}
-            _ => self.end_after_answer(),
-        }
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
-        if let Answering::Current(current) = std::mem::replace(&mut self.answering, Answering::Nothing) {
+        if let Answering::Current(current) = mem::replace(&mut self.answering, Answering::Nothing) {
             let error = self.cut.take().unwrap_or_else(|| error.clone());
             events.push_back(Event::Failed { key: current.key, error });
         }

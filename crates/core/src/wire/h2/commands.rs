@@ -46,7 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, stream.head_request);
-        let declared = response::check_whole(&head, &body, bodiless)?;
+        let declared = response::check_whole(&head, &body, bodiless)?.length;
         // On 304 it is unknown (RFC 9110 section 8.6), unless a body was given to say it.
         let says = match head.status {
             StatusCode::NO_CONTENT => false,
@@ -72,7 +72,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
-        let declared = response::check_final(&head)?;
+        let declared = response::check_final(&head)?.length;
         let bodiless = response::bodiless(head.status, stream.head_request);
         stream.exchange.started(declared, bodiless);
         // A bodiless answer ends when the caller finishes it, so that `Sent` comes after `finish`.

@@ -16,12 +16,11 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, server};
-use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::stream::{Stream, StreamWaker, Woken};
@@ -33,7 +32,8 @@ use crate::{
     exchange,
     io::{
         frames::Progress,
-        tap::{Fault, Tap, TapState},
+        tap::{Tap, TapState},
+        transport::Fault,
     },
     key::Key,
 };
@@ -120,7 +120,6 @@ pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
     pinger: Option<PingPong>,
     ping: PingState,
     idle_since: Instant,
-    date: (Instant, HeaderValue),
 }
 
 enum PingState {
@@ -165,7 +164,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             pinger,
             ping: PingState::Waiting { since: now, read: 0 },
             idle_since: now,
-            date: (now, date_value()),
         }
     }
 
@@ -233,7 +231,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     fn expire_ping(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        let read = self.tap.read.get();
+        let read = self.tap.traffic.read.get();
         match self.ping {
             PingState::Waiting { since, read: before } => {
                 if due(since, self.config.timeouts.h2_ping).is_none_or(|due| turn.now < due) {
@@ -260,7 +258,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if let (PingState::Sent { .. }, Some(pinger)) = (&self.ping, &mut self.pinger)
             && let Poll::Ready(Ok(_)) = pinger.poll_pong(cx)
         {
-            self.ping = PingState::Waiting { since: now, read: self.tap.read.get() };
+            self.ping = PingState::Waiting { since: now, read: self.tap.traffic.read.get() };
         }
     }
 
@@ -283,23 +281,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         };
         End::Close { reason, linger: false }
     }
-
-    fn tick(&mut self, now: Instant) {
-        // Date has a resolution of one second (RFC 9110 section 6.6.1).
-        if now.duration_since(self.date.0) >= Duration::from_millis(500) {
-            self.date = (now, date_value());
-        }
-    }
-}
-
-fn date_value() -> HeaderValue {
-    HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
-        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        self.tick(turn.now);
         if turn.late
             && self.deadline().is_some_and(|deadline| turn.now >= deadline)
             && let Some(end) = self.expire(turn)

@@ -4,7 +4,7 @@ use std::{mem, task::Poll};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -48,7 +48,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let limits = &self.config.limits;
         let has_body = !receiver.is_end_stream();
         let survey = Survey::of(&parts.headers);
-        let length = if has_body && survey.has_length { content_length(&parts.headers) } else { None };
+        // A malformed one was refused by h2.
+        let length = survey.length().ok().flatten().filter(|_| has_body);
         let (method, uri, fields) = (&parts.method, &parts.uri, parts.headers.len());
         let refusal = match request::check(method, uri, parts.version, fields, &survey, protocol.is_some(), limits) {
             Err(refusal) => Some(refusal),
@@ -148,8 +149,4 @@ fn feed(stream: &mut Stream, turn: &mut Turn<'_, '_>) {
         Fed::End(trailers) => turn.events.push_back(Event::End { key, trailers }),
         Fed::Failed(error) => turn.events.push_back(Event::BodyFailed { key, error }),
     }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::H2;
 use crate::{
+    date,
     error::{Code, Error},
     event::Event,
     io::frames::Progress,
@@ -82,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     fn response(&mut self, mut head: ResponseHead) -> Response<()> {
         response::strip_connection_fields(&mut head.headers);
         if !head.headers.contains_key(header::DATE) {
-            head.headers.insert(header::DATE, self.date.1.clone());
+            date::with(|date| head.headers.insert(header::DATE, date.clone()));
         }
         let mut response = Response::new(());
         *response.status_mut() = head.status;

@@ -1,0 +1,163 @@
+//! Bytes on their way to the transport.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::transport::{Fault, Traffic};
+
+/// Bytes shorter than this are copied together: a head and a small body go out in one plain write.
+const COALESCE_BELOW: usize = 16 << 10;
+/// Room that an empty queue keeps: that of a small answer.
+const KEPT_BYTES: usize = 512;
+/// Pieces given to the transport at a time.
+const SLICES: usize = 32;
+
+/// Bytes in the order in which they go out: the chunks, then the tail.
+#[derive(Default, Debug)]
+pub(crate) struct Outgoing {
+    chunks: VecDeque<Bytes>,
+    /// Small pieces, copied together.
+    tail: Vec<u8>,
+    /// Bytes of the tail that the transport has taken. None, as long as there are chunks before it.
+    taken: usize,
+    /// Bytes of the chunks.
+    chunked: usize,
+    /// Something was written since the last flush.
+    unflushed: bool,
+}
+
+impl Outgoing {
+    /// Bytes that the transport has not taken.
+    pub(crate) fn len(&self) -> usize {
+        self.chunked + self.tail.len() - self.taken
+    }
+
+    /// The transport has taken everything, and has flushed it.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.unflushed && self.len() == 0
+    }
+
+    /// Where small pieces are written.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        self.unflushed = true;
+        &mut self.tail
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < COALESCE_BELOW {
+            self.tail().extend_from_slice(&bytes);
+            return;
+        }
+        self.close_tail();
+        self.chunked += bytes.len();
+        self.chunks.push_back(bytes);
+        self.unflushed = true;
+    }
+
+    /// What follows comes after the tail, which becomes a chunk.
+    fn close_tail(&mut self) {
+        if self.tail.len() > self.taken {
+            let mut bytes = Bytes::from(mem::take(&mut self.tail));
+            bytes.advance(mem::take(&mut self.taken));
+            self.chunked += bytes.len();
+            self.chunks.push_back(bytes);
+        }
+    }
+
+    /// Writes as much as the transport takes; `Ready` when it has taken everything and has flushed it.
+    pub(crate) fn poll_flush<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        traffic: &Traffic,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        while self.len() > 0 {
+            let wrote = match ready!(self.poll_write(io, cx)) {
+                Ok(0) => return Poll::Ready(Err(Fault::Gone)),
+                Ok(wrote) => wrote,
+                Err(error) => return Poll::Ready(Err(Fault::of(&error))),
+            };
+            traffic.written.add(wrote as u64);
+            self.advance(wrote);
+        }
+        self.taken = 0;
+        if self.tail.capacity() > KEPT_BYTES {
+            self.tail = Vec::new();
+        } else {
+            self.tail.clear();
+        }
+        if let Err(error) = ready!(Pin::new(io).poll_flush(cx)) {
+            return Poll::Ready(Err(Fault::of(&error)));
+        }
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write<IO: AsyncWrite + Unpin>(&self, io: &mut IO, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.chunks.is_empty() {
+            return Pin::new(io).poll_write(cx, &self.tail[self.taken..]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        let pieces = self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[self.taken..]]);
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        Pin::new(io).poll_write_vectored(cx, &slices[..count])
+    }
+
+    fn advance(&mut self, mut wrote: usize) {
+        while let Some(front) = self.chunks.front_mut() {
+            let take = wrote.min(front.len());
+            front.advance(take);
+            self.chunked -= take;
+            wrote -= take;
+            if !front.is_empty() {
+                return;
+            }
+            self.chunks.pop_front();
+        }
+        self.taken += wrote;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everything_goes_out_in_order_whatever_the_transport_takes_at_a_time() {
+        let large = |byte: u8| Bytes::from(vec![byte; COALESCE_BELOW + 7]);
+        for room in [1, 7, 4096, 1 << 20] {
+            let (mut io, mut peer) = tokio::io::duplex(room);
+            let (mut outgoing, traffic) = (Outgoing::default(), Traffic::default());
+            let mut expected = Vec::new();
+            for piece in [Bytes::from_static(b"head"), large(1), Bytes::from_static(b"\r\n"), large(2), large(3)] {
+                expected.extend_from_slice(&piece);
+                outgoing.push(piece);
+            }
+            outgoing.tail().extend_from_slice(b"end");
+            expected.extend_from_slice(b"end");
+            assert_eq!(outgoing.len(), expected.len());
+            let mut seen = vec![0; expected.len()];
+            let flush = std::future::poll_fn(|cx| outgoing.poll_flush(&mut io, &traffic, cx));
+            let (flushed, read) = tokio::join!(flush, tokio::io::AsyncReadExt::read_exact(&mut peer, &mut seen));
+            assert!(flushed.is_ok() && read.is_ok());
+            assert_eq!(seen, expected, "a pipe of {room}");
+            assert!(outgoing.is_flushed());
+            assert_eq!(traffic.written.get(), expected.len() as u64);
+        }
+    }
+}

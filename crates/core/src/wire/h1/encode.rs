@@ -1,0 +1,189 @@
+//! Response heads and chunks as bytes (RFC 9112 sections 4, 5 and 7.1).
+//!
+//! Hot: once a request. One growth of the buffer, then plain copies.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+
+use crate::{date, io::outgoing::Outgoing};
+
+/// How the end of a response body is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// By a Content-Length that is to be added.
+    Length(u64),
+    /// By the head: there is no body, or the caller has given a Content-Length.
+    Told,
+    /// By the chunked coding.
+    Chunked,
+    /// By the end of the connection: HTTP/1.0 knows nothing else for a body of unknown length.
+    Close,
+}
+
+/// The head of a final answer, and what it says beside its own fields.
+pub(super) struct Head<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    /// The request's.
+    pub(super) version: Version,
+    pub(super) framing: Framing,
+    /// The connection ends after this answer.
+    pub(super) last: bool,
+}
+
+/// Room for what is added to the fields: the status line, Date, Content-Length, Connection.
+const OWN_BYTES: usize = 160;
+
+impl Head<'_> {
+    /// Writes it down, and what follows makes room for `body` bytes.
+    pub(super) fn write(&self, out: &mut Vec<u8>, body: usize) {
+        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        out.reserve(OWN_BYTES + fields + body);
+        let http_10 = self.version == Version::HTTP_10;
+        write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
+        let mut dated = false;
+        for (name, value) in self.headers {
+            let text = name.as_str();
+            match text.len() {
+                4 if *name == header::DATE => dated = true,
+                // Who ends the connection says so, whatever else was said of it.
+                10 if self.last && *name == header::CONNECTION => continue,
+                // A 204 has no length to tell (RFC 9110 section 8.6).
+                14 if self.status == StatusCode::NO_CONTENT && *name == header::CONTENT_LENGTH => continue,
+                _ => {}
+            }
+            write_field(out, text, value);
+        }
+        match self.framing {
+            Framing::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                write_decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::Told | Framing::Close => {}
+        }
+        if self.last {
+            out.extend_from_slice(b"connection: close\r\n");
+        } else if http_10 {
+            out.extend_from_slice(b"connection: keep-alive\r\n");
+        }
+        if !dated {
+            date::with(|date| {
+                out.extend_from_slice(b"date: ");
+                out.extend_from_slice(date.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            });
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// An interim answer (RFC 9110 section 15.2), or one that leaves HTTP: neither has a body, or anything to add.
+pub(super) fn write_bare_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
+    write_status(out, b"HTTP/1.1 ", status);
+    for (name, value) in headers {
+        write_field(out, name.as_str(), value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A chunk of at least one byte.
+pub(super) fn write_chunk(out: &mut Outgoing, chunk: Bytes) {
+    // A vector takes whatever is written into it.
+    let _ = write!(out.tail(), "{:x}\r\n", chunk.len());
+    out.push(chunk);
+    out.tail().extend_from_slice(b"\r\n");
+}
+
+/// The last chunk and the trailer section.
+pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        write_field(out, name.as_str(), value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
+    out.extend_from_slice(version);
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(
+        status: u16,
+        framing: Framing,
+        version: Version,
+        last: bool,
+        fields: &[(&'static str, &'static str)],
+    ) -> String {
+        let mut headers = HeaderMap::new();
+        for &(name, value) in fields.iter().chain(&[("date", "now")]) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        let mut out = Vec::new();
+        Head { status, headers: &headers, version, framing, last }.write(&mut out, 0);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    #[test]
+    fn heads() {
+        let (new, old) = (Version::HTTP_11, Version::HTTP_10);
+        assert_eq!(
+            written(200, Framing::Length(1203), new, false, &[("x", "y")]),
+            "HTTP/1.1 200 OK\r\nx: y\r\ndate: now\r\ncontent-length: 1203\r\n\r\n"
+        );
+        assert_eq!(
+            written(599, Framing::Chunked, new, true, &[("connection", "keep-alive")]),
+            "HTTP/1.1 599 \r\ndate: now\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            written(204, Framing::Told, old, false, &[("content-length", "3")]),
+            "HTTP/1.0 204 No Content\r\ndate: now\r\nconnection: keep-alive\r\n\r\n"
+        );
+        assert_eq!(
+            written(404, Framing::Close, old, true, &[]),
+            "HTTP/1.0 404 Not Found\r\ndate: now\r\nconnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        for number in [0, 9, 10, 99, 100, 1234567890, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Request heads (RFC 9112 sections 2, 3 and 5): httparse reads them, this file decides what becomes of them.
+//!
+//! Hot: once a request. Field values share the memory of the read buffer; the names that are known are not copied.
+
+use std::{mem::MaybeUninit, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, Method, Uri, Version};
+use httparse::Status;
+
+use super::value::field_value;
+use crate::{
+    config::Limits,
+    error::Refusal,
+    event::{RequestHead, Upgrade},
+    io::room,
+    request::{self, Framing, Survey},
+};
+
+/// Fields that fit on the stack: the default limit.
+const USUAL_FIELDS: usize = 100;
+
+/// A head that may be let in, and what its fields say of the exchange.
+pub(super) struct Head {
+    pub(super) head: Box<RequestHead>,
+    pub(super) framing: Framing,
+    pub(super) trailers_welcome: bool,
+    pub(super) expects_continue: bool,
+    /// The connection ends after this exchange.
+    pub(super) last: bool,
+}
+
+/// Takes a head from the front of `incoming`; `None` when it is not complete.
+pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Result<Option<Head>, Refusal> {
+    if incoming.is_empty() {
+        return Ok(None);
+    }
+    let bytes = incoming.split().freeze();
+    let mut request = httparse::Request::new(&mut []);
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+    let mut many = Vec::new();
+    let fields = if limits.header_count <= USUAL_FIELDS {
+        &mut usual[..]
+    } else {
+        many.resize_with(limits.header_count, MaybeUninit::uninit);
+        &mut many[..]
+    };
+    match request.parse_with_uninit_headers(&bytes, fields) {
+        Ok(Status::Complete(length)) => {
+            let head = of(&request, &bytes, length, limits, now);
+            incoming.extend_from_slice(&bytes[length..]);
+            head.map(Some)
+        }
+        Ok(Status::Partial) => {
+            incoming.extend_from_slice(&bytes);
+            let in_target = bytes.len() > limits.target_bytes && !bytes.contains(&b'\n');
+            match bytes.len() > limits.header_bytes {
+                false => Ok(None),
+                true if in_target => Err(Refusal::TargetTooLong),
+                true => Err(Refusal::HeadTooLarge),
+            }
+        }
+        Err(error) => Err(refusal_of(error, &bytes)),
+    }
+}
+
+/// Whether `incoming` has a head at its front, good or bad, or only the beginning of one.
+pub(super) fn is_whole(incoming: &[u8]) -> bool {
+    let mut fields = Vec::new();
+    // Lines are as many as fields at least, whatever they are.
+    fields.resize(incoming.iter().filter(|&&byte| byte == b'\n').count(), httparse::EMPTY_HEADER);
+    !matches!(httparse::Request::new(&mut fields).parse(incoming), Ok(Status::Partial))
+}
+
+fn of(
+    request: &httparse::Request<'_, '_>,
+    bytes: &Bytes,
+    length: usize,
+    limits: &Limits,
+    now: Instant,
+) -> Result<Head, Refusal> {
+    if length > limits.header_bytes {
+        let target = request.path.map_or(0, str::len);
+        return Err(if target > limits.target_bytes { Refusal::TargetTooLong } else { Refusal::HeadTooLarge });
+    }
+    // httparse takes a bare LF for a line end, as RFC 9112 section 2.2 allows. Two recipients that differ in it see
+    // different requests.
+    if has_bare_lf(&bytes[..length]) {
+        return Err(Refusal::BadRequest);
+    }
+    let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Refusal::BadRequest) };
+    if target.len() > limits.target_bytes {
+        return Err(Refusal::TargetTooLong);
+    }
+    // A fragment is no part of a target (RFC 9112 section 3.2); `Uri` would cut it off.
+    if target.as_bytes().contains(&b'#') {
+        return Err(Refusal::BadRequest);
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadRequest)?;
+    let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| Refusal::BadRequest)?;
+    let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let headers = fields_of(request.headers, bytes)?;
+    let survey = Survey::of(&headers);
+    let checked = request::check(&method, &uri, version, headers.len(), &survey, false, limits);
+    let framing = checked.and_then(|()| survey.framing(version))?;
+    if matches!(framing, Framing::Length(length) if length > limits.body_bytes) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let upgrade = if version == Version::HTTP_11 { survey.upgrade(&method) } else { None };
+    Ok(Head {
+        framing,
+        trailers_welcome: survey.welcomes_trailers,
+        expects_continue: survey.expects_continue && version == Version::HTTP_11,
+        // With both framings it is answered by the one that rules, then closed (RFC 9112 section 6.1).
+        last: survey.closes
+            || survey.has_both_framings()
+            || (version == Version::HTTP_10 && !survey.keeps_alive && upgrade != Some(Upgrade::Connect)),
+        head: Box::new(RequestHead { method, uri, version, headers, upgrade, received_at: now }),
+    })
+}
+
+/// The fields that httparse found in `bytes`.
+pub(super) fn fields_of(fields: &[httparse::Header<'_>], bytes: &Bytes) -> Result<HeaderMap, Refusal> {
+    let mut headers = room::headers();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::BadRequest)?;
+        let value = field_value(if field.value.is_empty() { Bytes::new() } else { bytes.slice_ref(field.value) });
+        headers.try_append(name, value).map_err(|_| Refusal::HeadTooLarge)?;
+    }
+    Ok(headers)
+}
+
+/// There is a LF without a CR in front of it. One comparison of neighbours and no early end, so that it is done many
+/// bytes at a time.
+pub(super) fn has_bare_lf(bytes: &[u8]) -> bool {
+    let Some(&first) = bytes.first() else { return false };
+    let pairs = bytes.iter().zip(&bytes[1..]);
+    let bare = pairs.fold(0, |bare, (&a, &b)| bare | (u8::from(b == b'\n') & u8::from(a != b'\r')));
+    bare != 0 || first == b'\n'
+}
+
+fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
+        httparse::Error::Version | httparse::Error::Token | httparse::Error::NewLine if names_other_version(bytes) => {
+            Refusal::Version
+        }
+        _ => Refusal::BadRequest,
+    }
+}
+
+/// The request line is well-formed but for its version: another number, or none as in HTTP/0.9.
+fn names_other_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let mut words = line.trim_ascii_end().split(|&byte| byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(b"GET"), Some(target), None, _) => target.first() == Some(&b'/') && line.ends_with(b"\r"),
+        (Some(_), Some(_), Some(version), None) => {
+            version.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/")) && !version.starts_with(b"HTTP/1.")
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &str) -> Result<Option<Head>, Refusal> {
+        taken_with(text, &Limits { header_bytes: 200, target_bytes: 40, header_count: 4, ..Limits::default() })
+    }
+
+    fn taken_with(text: &str, limits: &Limits) -> Result<Option<Head>, Refusal> {
+        take(&mut BytesMut::from(text), limits, Instant::now())
+    }
+
+    fn refused(text: &str) -> Option<Refusal> {
+        taken(text).err()
+    }
+
+    #[test]
+    fn what_follows_a_head_stays() {
+        let mut incoming = BytesMut::from("GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b");
+        let head = take(&mut incoming, &Limits::default(), Instant::now()).ok().flatten();
+        assert_eq!(head.map(|head| head.head.uri), Some(Uri::from_static("/a")));
+        assert_eq!(&incoming[..], b"GET /b");
+        assert!(matches!(take(&mut incoming, &Limits::default(), Instant::now()), Ok(None)));
+        assert_eq!(&incoming[..], b"GET /b");
+    }
+
+    #[test]
+    fn a_head_may_be_cut_anywhere() {
+        let text = "\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: x, Close\r\n\r\n";
+        for cut in 0..text.len() {
+            assert!(matches!(taken(&text[..cut]), Ok(None)), "{cut}");
+            assert!(!is_whole(&text.as_bytes()[..cut]), "{cut}");
+        }
+        assert!(is_whole(text.as_bytes()));
+        let Ok(Some(head)) = taken(text) else { panic!("not taken") };
+        assert_eq!((head.framing, head.last), (Framing::Length(4), true));
+    }
+
+    #[test]
+    fn a_bare_lf_is_found_in_any_line() {
+        assert_eq!(refused("GET / HTTP/1.1\nhost: a\r\n\r\n"), Some(Refusal::BadRequest));
+        assert_eq!(refused("\nGET / HTTP/1.1\r\nhost: a\r\n\r\n"), Some(Refusal::BadRequest));
+        assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n"), Some(Refusal::BadRequest));
+        assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\r\n\n"), Some(Refusal::BadRequest));
+        assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\r\n\r\n\n\n"), None, "what follows is no head");
+    }
+
+    #[test]
+    fn versions_targets_and_sizes() {
+        for line in ["GET /", "GET / HTTP/2.0", "GET / HTTP/0.9", "GET / http/1.1", "PRI * HTTP/3.0"] {
+            assert_eq!(refused(&format!("{line}\r\nhost: a\r\n\r\n")), Some(Refusal::Version), "{line}");
+        }
+        for line in
+            ["rubbish", "GET /a b HTTP/1.1", "GET HTTP/1.1", "GET / HTTP/1.2", "GET /#f HTTP/1.1", "GET / FTP/1.1"]
+        {
+            assert_eq!(refused(&format!("{line}\r\nhost: a\r\n\r\n")), Some(Refusal::BadRequest), "{line}");
+        }
+        let long = "x".repeat(300);
+        assert_eq!(refused(&format!("GET /{long}")), Some(Refusal::TargetTooLong));
+        assert_eq!(refused(&format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n")), Some(Refusal::TargetTooLong));
+        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}")), Some(Refusal::HeadTooLarge));
+        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n")), Some(Refusal::HeadTooLarge));
+        let fields = |count| format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(count));
+        assert_eq!(refused(&fields(3)), None);
+        assert_eq!(refused(&fields(4)), Some(Refusal::HeadTooLarge));
+        let many = Limits { header_count: 300, ..Limits::default() };
+        assert!(matches!(taken_with(&fields(299), &many), Ok(Some(_))));
+        assert_eq!(taken_with(&fields(300), &many).err(), Some(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn framings() {
+        let framing = |version: &str, fields: &str| {
+            taken(&format!("POST / HTTP/{version}\r\nhost: a\r\n{fields}\r\n"))
+                .map(|head| head.map(|head| head.framing))
+        };
+        assert_eq!(framing("1.1", ""), Ok(Some(Framing::None)));
+        assert_eq!(framing("1.1", "content-length: 0\r\n"), Ok(Some(Framing::None)));
+        assert_eq!(framing("1.1", "content-length: 3\r\ncontent-length: 3\r\n"), Ok(Some(Framing::Length(3))));
+        assert_eq!(framing("1.1", "transfer-encoding: Chunked\r\ncontent-length: 3\r\n"), Ok(Some(Framing::Chunked)));
+        for bad in ["3\r\ncontent-length: 4", "", "+3", "-3", "3, 3", "0x3", "3 3", "99999999999999999999"] {
+            assert_eq!(framing("1.1", &format!("content-length: {bad}\r\n")), Err(Refusal::BadRequest), "{bad}");
+        }
+        assert_eq!(framing("1.0", "transfer-encoding: chunked\r\n"), Err(Refusal::BadRequest));
+        assert_eq!(framing("1.1", "transfer-encoding: chunked, gzip\r\n"), Err(Refusal::BadRequest));
+        assert_eq!(framing("1.1", "transfer-encoding: gzip, chunked\r\n"), Err(Refusal::UnknownCoding));
+        assert_eq!(framing("1.1", "content-length: 999999999999\r\n"), Err(Refusal::BodyTooLarge));
+    }
+}
