@@ -209,7 +209,8 @@ export class Crossing {
   private chunk(length: number): Uint8Array {
     if (length === BLOB) {
       this.eventBlobs ??= this.thread.blobs()!
-      return this.eventBlobs[this.eventBlob++]
+      const { buffer, byteOffset, length } = this.eventBlobs[this.eventBlob++]
+      return new Uint8Array(buffer, byteOffset, length)
     }
     const start = this.at
     this.at = start + length

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle};
 use bytes::Bytes;
 use napi::{
     Env, Status,
-    bindgen_prelude::{FnArgs, Function, Uint8Array, Uint8ArraySlice},
+    bindgen_prelude::{Buffer, BufferSlice, FnArgs, Function, Uint8Array},
 };
 use napi_derive::napi;
 
@@ -113,15 +113,19 @@ impl ThreadHandle {
         count as u32
     }
 
-    fn blobs(&self, env: &Env) -> napi::Result<Option<Vec<Uint8Array>>> {
+    fn blobs(&self, env: &Env) -> napi::Result<Option<Vec<Buffer>>> {
         let mut borrow = self.running.borrow_mut();
         let Some(running) = borrow.as_mut() else { return Ok(None) };
         let blobs = running.staging.blobs();
         if blobs.is_empty() {
             return Ok(None);
         }
-        let copy = |blob| Uint8ArraySlice::copy_from(env, blob).and_then(|copy| copy.into_typed_array(env));
-        blobs.iter().map(copy).collect::<napi::Result<_>>().map(Some)
+        // Buffers, because an ArrayBuffer would be filled with zeros first.
+        blobs
+            .iter()
+            .map(|blob| BufferSlice::copy_from(env, blob)?.into_buffer(env))
+            .collect::<napi::Result<_>>()
+            .map(Some)
     }
 
     fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> napi::Result<()> {
@@ -157,7 +161,7 @@ pub struct NativeThread<'env> {
     pub take: Function<'env, (), u32>,
     /// The byte chunks that the last take left, in record order; null when there are none.
     #[napi(ts_type = "() => Array<Uint8Array> | null")]
-    pub blobs: Function<'env, (), Option<Vec<Uint8Array>>>,
+    pub blobs: Function<'env, (), Option<Vec<Buffer>>>,
     /// Hands over `records` commands and `bytes` bytes; `blobs` are copied before it returns.
     #[napi(ts_type = "(records: number, bytes: number, blobs: Array<Uint8Array> | null) => void")]
     pub submit: Function<'env, SubmitArguments, ()>,

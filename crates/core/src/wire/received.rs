@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
 /// Pieces shorter than this are copied together; longer ones are kept as they came.
 const COALESCE_BELOW: usize = 1 << 10;
+/// Less room than this is not worth a read.
+const LEAST_SPACE: usize = 16 << 10;
 
 /// Bytes in the order in which they came, taken a chunk at a time.
 #[derive(Default, Debug)]
@@ -37,10 +39,15 @@ impl Received {
         self.chunks.push_back(data);
     }
 
-    /// Room for at least `bytes` more behind what has come, to be read into. What was read is counted by `grown`.
-    pub(super) fn space(&mut self, bytes: usize) -> &mut BytesMut {
-        self.tail.reserve(bytes);
-        &mut self.tail
+    /// Room for at most `bytes` more behind what has come, to be read into. What was read is counted by `grown`.
+    pub(super) fn space(&mut self, bytes: usize) -> Limit<&mut BytesMut> {
+        let room = self.tail.capacity() - self.tail.len();
+        if room < bytes.min(LEAST_SPACE) {
+            // No room is made while there is some, for that would move what is there.
+            self.tail.reserve(bytes);
+        }
+        let room = self.tail.capacity() - self.tail.len();
+        (&mut self.tail).limit(bytes.min(room))
     }
 
     /// So many bytes were read into the space.

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -116,20 +116,20 @@ impl RequestBytes {
         }
     }
 
-    /// One read. A body of known length goes to where it stays.
+    /// One read of at most `most` bytes. A body of known length goes to where it stays.
     fn poll_read<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
         incoming: &mut BytesMut,
         traffic: &Traffic,
+        most: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
-        let room = self.read_bytes;
+        let room = self.read_bytes.min(most);
         let read = match &mut self.coming {
             Coming::Length(left) => {
                 let want = usize::try_from(*left).unwrap_or(usize::MAX).min(room);
-                let space = self.received.space(want);
-                let read = ready!(poll_read(io, &mut space.limit(want), traffic, cx))?;
+                let read = ready!(poll_read(io, &mut self.received.space(want), traffic, cx))?;
                 self.received.grown(read);
                 *left -= read as u64;
                 if *left == 0 {
@@ -143,8 +143,8 @@ impl RequestBytes {
                 ready!(poll_read(io, incoming, traffic, cx))?
             }
         };
-        if read == room {
-            self.read_bytes = (room * 2).min(READ_AHEAD_BYTES);
+        if read == self.read_bytes {
+            self.read_bytes = (read * 2).min(READ_AHEAD_BYTES);
         }
         Poll::Ready(Ok(read))
     }
@@ -183,7 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                     let left = "the peer closed the connection in the middle of a body";
                     step = Err(Error::new(Code::PeerClosed, left));
                 } else {
-                    match body.poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {
+                    match body.poll_read(&mut self.io, &mut self.incoming, &self.traffic, most - before, cx) {
                         Poll::Pending => break,
                         Poll::Ready(read) => self.eof = read? == 0,
                     }
