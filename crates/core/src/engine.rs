@@ -25,8 +25,8 @@ use crate::{
     detect::{Detected, detect},
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, Protocol},
+    fields::ResponseFields,
     io::{
-        room,
         tap::{Tap, TapState},
         transport::Traffic,
     },
@@ -126,11 +126,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// leaves events. `cx`'s waker is called when another turn is worth its while; `deadline` says when it is at the
     /// latest. Cancel-safe: there is nothing to cancel.
     pub fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
-        self.relay.begin(cx.waker());
+        let mut called = self.relay.begin(cx.waker());
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
         let late = self.deadline.is_some_and(|deadline| now >= deadline);
-        while self.step(&mut cx, now, late) {}
+        while self.step(&mut cx, now, late, mem::take(&mut called)) {}
         self.waker = waker;
         self.deadline = self.next_deadline();
         self.relay.end();
@@ -221,7 +221,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     /// An interim answer (RFC 9110 section 15.2), before the final one: any of 100 to 199 but 101.
-    pub fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+    pub fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error> {
         self.open_wire()?.inform(key, status, headers)
     }
 
@@ -259,14 +259,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- room and counts
 
-    /// An empty header map for the next response, with room in it if this thread has taken one back.
-    pub fn spare_headers(&self) -> HeaderMap {
-        room::headers()
-    }
-
-    /// Takes a header map back, usually a request's, for the connections of this thread to use again.
-    pub fn recycle(&self, headers: HeaderMap) {
-        room::recycle(headers);
+    /// No fields yet, for the next response: of the kind that costs this connection's protocol the least.
+    pub fn response_fields(&self) -> ResponseFields {
+        match &self.phase {
+            Phase::Http2(_) => ResponseFields::for_http2(),
+            _ => ResponseFields::for_http1(),
+        }
     }
 
     /// Bytes taken from the transport.
@@ -295,7 +293,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     /// Does one phase's work; true when the next phase has work to do at once.
-    fn step(&mut self, cx: &mut Context<'_>, now: Instant, late: bool) -> bool {
+    fn step(&mut self, cx: &mut Context<'_>, now: Instant, late: bool, called: bool) -> bool {
         if self.cut && !self.is_closed() {
             self.closed(CloseReason::new(CloseCode::Closed, "closed by this side"));
             return false;
@@ -311,7 +309,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             Phase::Tunnel(wire) => &mut **wire,
             _ => return self.step_outside(cx, now),
         };
-        let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, events: &mut self.events });
+        let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, called, events: &mut self.events });
         end.is_some_and(|end| self.wire_ended(end, now))
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use crate::{
     error::{CloseReason, Error, Refusal},
+    fields::RequestFields,
     key::Key,
 };
 
@@ -50,7 +51,7 @@ pub struct RequestHead {
     /// The version that the peer spoke.
     pub version: Version,
     /// The header fields.
-    pub headers: HeaderMap,
+    pub headers: RequestFields,
     /// What the request may turn into, if anything.
     pub upgrade: Option<Upgrade>,
     /// When the head was complete.

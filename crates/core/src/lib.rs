@@ -38,6 +38,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 mod exchange;
+pub mod fields;
 mod io;
 mod key;
 mod relay;
@@ -47,6 +48,7 @@ mod shared;
 mod stream;
 pub mod timer;
 mod upgraded;
+mod value;
 mod wire;
 
 pub use body::Body;

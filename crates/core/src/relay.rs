@@ -7,58 +7,56 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Wake, Waker},
 };
 
-/// Between turns: a call goes to the owner.
-const IDLE: u8 = 0;
-/// In a turn, and nothing has called.
-const TURNING: u8 = 1;
-/// In a turn, and something has called since the last look.
-const CALLED: u8 = 2;
-
 #[derive(Debug)]
 pub(crate) struct Relay {
-    state: AtomicU8,
+    /// A turn is on: calls are only noted.
+    turning: AtomicBool,
+    /// Something has called since this was cleared.
+    called: AtomicBool,
     owner: Mutex<Option<Waker>>,
 }
 
 impl Relay {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(IDLE), owner: Mutex::new(None) })
+        Arc::new(Self { turning: AtomicBool::new(false), called: AtomicBool::new(false), owner: Mutex::new(None) })
     }
 
-    /// A turn begins, on behalf of `owner`.
-    pub(crate) fn begin(&self, owner: &Waker) {
+    /// A turn begins, on behalf of `owner`. Whether something has called since the last look of the turn before.
+    pub(crate) fn begin(&self, owner: &Waker) -> bool {
         let mut slot = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *slot {
             Some(kept) if kept.will_wake(owner) => {}
             kept => *kept = Some(owner.clone()),
         }
-        self.state.store(TURNING, SeqCst);
+        self.turning.store(true, SeqCst);
+        self.called.swap(false, SeqCst)
     }
 
     /// Forgets the calls so far: what they were about is looked at now.
     pub(crate) fn clear(&self) {
-        self.state.store(TURNING, SeqCst);
+        self.called.store(false, SeqCst);
     }
 
     /// Something has called since the last `clear`.
     pub(crate) fn woken(&self) -> bool {
-        self.state.load(SeqCst) == CALLED
+        self.called.load(SeqCst)
     }
 
     /// Asks for another turn after this one.
     pub(crate) fn again(&self) {
-        self.state.store(CALLED, SeqCst);
+        self.called.store(true, SeqCst);
     }
 
-    /// The turn ends. A call that nobody looked at goes to the owner: none is lost, since a call before the swap is
-    /// seen by it, and a call after it finds `IDLE`.
+    /// The turn ends. A call that nobody looked at goes to the owner. None is lost: a call is noted before it looks
+    /// whether a turn is on, and here the turn is over before the note is looked at.
     pub(crate) fn end(&self) {
-        if self.state.swap(IDLE, SeqCst) == CALLED {
+        self.turning.store(false, SeqCst);
+        if self.called.load(SeqCst) {
             self.wake_owner();
         }
     }
@@ -77,7 +75,8 @@ impl Wake for Relay {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.compare_exchange(TURNING, CALLED, SeqCst, SeqCst) == Err(IDLE) {
+        self.called.store(true, SeqCst);
+        if !self.turning.load(SeqCst) {
             self.wake_owner();
         }
     }

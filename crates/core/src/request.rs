@@ -1,6 +1,6 @@
 //! Which request heads are let in (RFC 9110 section 7.2, RFC 9112 section 3, RFC 9113 section 8.3).
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 
 use crate::{config::Limits, error::Refusal, event::Upgrade};
 
@@ -22,11 +22,13 @@ pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
 /// What the checks and the engines want to know of a head's fields, found in one pass over them.
 #[derive(Default)]
 pub(crate) struct Survey<'a> {
-    host: Option<&'a HeaderValue>,
-    coding: Option<&'a HeaderValue>,
-    upgrade: Option<&'a HeaderValue>,
-    priority: Option<&'a HeaderValue>,
-    length: Option<&'a HeaderValue>,
+    /// How many there are.
+    pub(crate) count: usize,
+    host: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+    upgrade: Option<&'a [u8]>,
+    priority: Option<&'a [u8]>,
+    length: Option<&'a [u8]>,
     /// Host or Transfer-Encoding is there more than once, or Content-Length with another value.
     repeated: bool,
     /// `connection: close`.
@@ -42,38 +44,50 @@ pub(crate) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Hot: the length of a name rules out most of them.
+    /// Of a map, whose names are in lower case.
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
-            let name = name.as_str();
-            match name.len() {
-                2 if name == "te" => survey.welcomes_trailers |= has_token(value, b"trailers"),
-                4 if name == "host" => survey.repeated |= survey.host.replace(value).is_some(),
-                6 if name == "expect" => {
-                    survey.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue")
-                }
-                7 if name == "upgrade" => survey.upgrade = survey.upgrade.or(Some(value)),
-                8 if name == "priority" => survey.priority = survey.priority.or(Some(value)),
-                10 if name == "connection" => {
-                    survey.closes |= has_token(value, b"close");
-                    survey.keeps_alive |= has_token(value, b"keep-alive");
-                    survey.wants_upgrade |= has_token(value, b"upgrade");
-                }
-                14 if name == "content-length" => {
-                    survey.repeated |= survey.length.replace(value).is_some_and(|before| before != value);
-                }
-                17 if name == "transfer-encoding" => survey.repeated |= survey.coding.replace(value).is_some(),
-                _ => {}
-            }
+            survey.note(name.as_str().as_bytes(), value.as_bytes());
         }
         survey
     }
 
+    /// Of fields as they came, whose names may be in any case.
+    pub(crate) fn of_parsed(fields: &[httparse::Header<'a>]) -> Self {
+        let mut survey = Self::default();
+        for field in fields {
+            survey.note(field.name.as_bytes(), field.value);
+        }
+        survey
+    }
+
+    /// Hot: the length of a name rules out most of them.
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        self.count += 1;
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is(b"te") => self.welcomes_trailers |= has_token(value, b"trailers"),
+            4 if is(b"host") => self.repeated |= self.host.replace(value).is_some(),
+            6 if is(b"expect") => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            7 if is(b"upgrade") => self.upgrade = self.upgrade.or(Some(value)),
+            8 if is(b"priority") => self.priority = self.priority.or(Some(value)),
+            10 if is(b"connection") => {
+                self.closes |= has_token(value, b"close");
+                self.keeps_alive |= has_token(value, b"keep-alive");
+                self.wants_upgrade |= has_token(value, b"upgrade");
+            }
+            14 if is(b"content-length") => {
+                self.repeated |= self.length.replace(value).is_some_and(|before| before != value);
+            }
+            17 if is(b"transfer-encoding") => self.repeated |= self.coding.replace(value).is_some(),
+            _ => {}
+        }
+    }
+
     /// The Content-Length, which must be one decimal number (RFC 9110 section 8.6).
     pub(crate) fn length(&self) -> Result<Option<u64>, Refusal> {
-        let Some(value) = self.length else { return Ok(None) };
-        let digits = value.as_bytes();
+        let Some(digits) = self.length else { return Ok(None) };
         if digits.is_empty() || digits.len() > 19 {
             return Err(Refusal::BadRequest);
         }
@@ -104,14 +118,14 @@ impl<'a> Survey<'a> {
         if *method == Method::CONNECT {
             return Some(Upgrade::Connect);
         }
-        let token = self.upgrade.filter(|_| self.wants_upgrade)?.to_str().ok()?;
+        let token = str::from_utf8(self.upgrade.filter(|_| self.wants_upgrade)?).ok()?;
         Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
     }
 
     /// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7; 3 unless it says otherwise.
     pub(crate) fn urgency(&self) -> u8 {
         const DEFAULT: u8 = 3;
-        let Some(value) = self.priority.and_then(|value| value.to_str().ok()) else { return DEFAULT };
+        let Some(value) = self.priority.and_then(|value| str::from_utf8(value).ok()) else { return DEFAULT };
         let urgency = value.split(',').find_map(|member| member.trim().strip_prefix("u="));
         match urgency.map(str::as_bytes) {
             Some([digit @ b'0'..=b'7', rest @ ..]) if rest.first().is_none_or(|&next| next == b';') => digit - b'0',
@@ -130,8 +144,7 @@ pub(crate) enum Framing {
 }
 
 /// The comma-separated list has the token, in any case.
-pub(crate) fn has_token(list: &HeaderValue, token: &[u8]) -> bool {
-    let list = list.as_bytes();
+pub(crate) fn has_token(list: &[u8], token: &[u8]) -> bool {
     // A list of one, as it nearly always is.
     list.eq_ignore_ascii_case(token)
         || (list.len() > token.len()
@@ -146,12 +159,11 @@ pub(crate) fn check(
     method: &Method,
     uri: &Uri,
     version: Version,
-    fields: usize,
     survey: &Survey<'_>,
     extended: bool,
     limits: &Limits,
 ) -> Result<(), Refusal> {
-    if fields > limits.header_count {
+    if survey.count > limits.header_count {
         return Err(Refusal::HeadTooLarge);
     }
     check_target(method, uri, extended, limits)?;
@@ -159,7 +171,7 @@ pub(crate) fn check(
         return Err(Refusal::BadRequest);
     }
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
-    match survey.host.map(HeaderValue::as_bytes) {
+    match survey.host {
         Some(host) => {
             check_host(host)?;
             // CONNECT names where to go, and many clients name the proxy in Host.
@@ -176,7 +188,7 @@ pub(crate) fn check(
     }
     // One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here. Where another comes last
     // nobody can tell the end of the body.
-    match survey.coding.map(HeaderValue::as_bytes) {
+    match survey.coding {
         Some(coding) if !coding.eq_ignore_ascii_case(b"chunked") => {
             let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
             let readable = last.eq_ignore_ascii_case(b"chunked");
@@ -247,6 +259,8 @@ const REG_NAME: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn verdict(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -260,7 +274,7 @@ mod tests {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Protocol)?;
         let uri = target.parse().map_err(|_| Refusal::Protocol)?;
         let limits = Limits { target_bytes: 40, ..Limits::default() };
-        check(&method, &uri, Version::HTTP_11, headers.len(), &Survey::of(&headers), false, &limits)
+        check(&method, &uri, Version::HTTP_11, &Survey::of(&headers), false, &limits)
     }
 
     #[test]

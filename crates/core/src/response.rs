@@ -1,12 +1,12 @@
 //! Which responses are let out.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 
 use crate::{
     error::{Code, Error},
     event::Upgrade,
-    request::has_token,
+    fields::ResponseFields,
 };
 
 /// The head of a response.
@@ -15,7 +15,16 @@ pub struct ResponseHead {
     /// The status: 200 to 599, or 100 to 199 but 101 for `inform`.
     pub status: StatusCode,
     /// The header fields. Date is added, and Content-Length when the body is given whole.
-    pub headers: HeaderMap,
+    pub headers: ResponseFields,
+}
+
+/// Fails with `InvalidHeader` for fields that only the server may send.
+impl TryFrom<Parts> for ResponseHead {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self, Error> {
+        Ok(Self { status: parts.status, headers: parts.headers.try_into()? })
+    }
 }
 
 /// The answer has no body whatever its fields say (RFC 9110 sections 9.3.2, 15.3.5, 15.4.5).
@@ -33,51 +42,28 @@ pub(crate) fn check_no_tunnel(status: StatusCode, upgrade: Option<&Upgrade>) -> 
     }
 }
 
-/// What the fields of a final head say of its connection and its body.
-pub(crate) struct Said {
-    /// Content-Length.
-    pub(crate) length: Option<u64>,
-    /// `connection: close`.
-    pub(crate) closes: bool,
-}
-
-/// Checks a final head.
-pub(crate) fn check_final(head: &ResponseHead) -> Result<Said, Error> {
+/// Checks a final head; the declared Content-Length comes back.
+pub(crate) fn check_final(head: &ResponseHead) -> Result<Option<u64>, Error> {
     if !(200..600).contains(&head.status.as_u16()) {
         return Err(Error::new(Code::InvalidStatus, format!("{} is no final status", head.status.as_u16())));
     }
-    // One pass, in which the length of a name rules out most of them.
-    let mut said = Said { length: None, closes: false };
-    for (name, value) in &head.headers {
-        let name = name.as_str();
-        match name.len() {
-            17 if name == "transfer-encoding" => {
-                return Err(Error::new(Code::InvalidHeader, "transfer-encoding is set by the server"));
-            }
-            14 if name == "content-length" => {
-                let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
-                let length = value.to_str().ok().filter(|_| digits).and_then(|text| text.parse().ok());
-                said.length = match (said.length, length) {
-                    (None, Some(length)) => Some(length),
-                    _ => return Err(Error::new(Code::InvalidHeader, "content-length must be one decimal number")),
-                };
-            }
-            10 if name == "connection" => said.closes |= has_token(value, b"close"),
-            _ => {}
-        }
-    }
-    Ok(said)
+    Ok(head.headers.said.length)
 }
 
-/// Checks a head that comes with its whole body.
-pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<Said, Error> {
-    let said = check_final(head)?;
-    match said.length {
-        Some(declared) if !bodiless && declared != body.len() as u64 => Err(Error::new(
+/// Checks a head that comes with its whole body; the Content-Length that the head is to tell comes back.
+pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> Result<Option<u64>, Error> {
+    let length = body.len() as u64;
+    match check_final(head)? {
+        Some(declared) if !bodiless && declared != length => Err(Error::new(
             Code::BodyLengthMismatch,
-            format!("the body has {} bytes, its content-length is {declared}", body.len()),
+            format!("the body has {length} bytes, its content-length is {declared}"),
         )),
-        _ => Ok(said),
+        declared => Ok(match head.status {
+            StatusCode::NO_CONTENT => None,
+            // It is that of the answer to a plain GET: not known, unless it was said, or a body was given to say it.
+            StatusCode::NOT_MODIFIED => declared.or((length > 0).then_some(length)),
+            _ => Some(declared.unwrap_or(length)),
+        }),
     }
 }
 
@@ -134,7 +120,7 @@ fn is_connection_field(name: &HeaderName) -> bool {
 }
 
 /// A Content-Length value, in one allocation.
-pub(crate) fn length_value(length: usize) -> HeaderValue {
+pub(crate) fn length_value(length: u64) -> HeaderValue {
     let mut digits = [0; 20];
     let mut rest = length;
     let mut at = digits.len();
@@ -175,7 +161,7 @@ mod tests {
 
     #[test]
     fn lengths() {
-        for length in [0, 9, 10, 1234567890, usize::MAX] {
+        for length in [0, 9, 10, 1234567890, u64::MAX] {
             assert_eq!(length_value(length), HeaderValue::from(length));
         }
     }

@@ -79,7 +79,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
         *request.method_mut() = arrived.head.method;
         *request.uri_mut() = arrived.head.uri;
         *request.version_mut() = arrived.head.version;
-        *request.headers_mut() = arrived.head.headers;
+        *request.headers_mut() = arrived.head.headers.into_map();
         if let Some(upgrade) = arrived.head.upgrade {
             request.extensions_mut().insert(upgrade);
         }
@@ -100,21 +100,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     /// anything is sent, with `PeerClosed`, `PeerReset`, `WriteStalled` or `Io` after.
     pub fn send<B: Into<Bytes>>(&mut self, (key, response): (Key, Response<B>)) -> Sending<IO, T> {
         let (parts, body) = response.into_parts();
-        let head = ResponseHead { status: parts.status, headers: parts.headers };
-        let queued = self.handle.answer(key, |engine| engine.send(key, head, body.into(), None));
+        let queued = ResponseHead::try_from(parts)
+            .and_then(|head| self.handle.answer(key, |engine| engine.send(key, head, body.into(), None)));
         Sending::new(&self.handle, key, queued)
     }
 
     /// Begins an answer that is written piece by piece.
     pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
         let (parts, ()) = head.into_parts();
-        let head = ResponseHead { status: parts.status, headers: parts.headers };
+        let head = ResponseHead::try_from(parts)?;
         self.handle.command(key, |inner| inner.engine.start(key, head))?;
         Ok(Writer { output: self, key, queued: 0 })
     }
 
     /// An interim answer: 103 Early Hints, 102, or 100 to ask for the body by hand. Queued at once.
     pub fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+        let headers = headers.try_into()?;
         self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
     }
 
@@ -122,7 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     pub async fn upgrade(self, input: Input<IO, T>, key: Key, head: Response<()>) -> Result<Upgraded<IO, T>, Error> {
         drop(input);
         let (parts, ()) = head.into_parts();
-        let head = ResponseHead { status: parts.status, headers: parts.headers };
+        let head = ResponseHead::try_from(parts)?;
         self.handle.command(key, |inner| inner.engine.upgrade(key, head))?;
         self.handle
             .until(|inner| match inner.streams.get(&key.stream) {

@@ -125,7 +125,7 @@ fn trailers_come_up_and_go_down() {
         let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
         assert_eq!(trailers["x-sum"], "6");
         let mut announced = head(200);
-        announced.headers.insert("trailer", "x-out".parse().unwrap());
+        announced.headers.push(http::header::TRAILER, "x-out".into()).unwrap();
         rig.engine.start(key, announced).unwrap();
         rig.engine.write(key, Bytes::from_static(b"12345")).unwrap();
         let out = HeaderMap::from_iter([("x-out".parse().unwrap(), "7".parse().unwrap())]);
@@ -161,7 +161,7 @@ fn a_body_that_breaks_its_length_never_looks_whole() {
             rig.client.send(GET).await;
             let (key, ..) = rig.request().await;
             let mut declared = head(200);
-            declared.headers.insert("content-length", "3".parse().unwrap());
+            declared.headers.push(http::header::CONTENT_LENGTH, "3".into()).unwrap();
             rig.engine.start(key, declared).unwrap();
             rig.engine.write(key, Bytes::from(write)).unwrap();
             if finish {
@@ -182,7 +182,7 @@ fn an_interim_answer_goes_before_the_final_one() {
         rig.client.send(GET).await;
         let (key, ..) = rig.request().await;
         let link = HeaderMap::from_iter([("link".parse().unwrap(), "</a.css>".parse().unwrap())]);
-        rig.engine.inform(key, StatusCode::EARLY_HINTS, link).unwrap();
+        rig.engine.inform(key, StatusCode::EARLY_HINTS, link.try_into().unwrap()).unwrap();
         assert!(rig.quiet().await);
         assert_eq!(rig.client.response().await, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
         rig.engine.send(key, head(200), Bytes::new(), None).unwrap();

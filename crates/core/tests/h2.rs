@@ -13,6 +13,7 @@ use hyperpull::{
     engine::ResetReason,
     error::{CloseCode, Code, Refusal},
     event::{Event, RequestBody},
+    fields::ResponseFields,
 };
 use rig::{Rig, head, run};
 use tokio::task::{JoinHandle, LocalSet};
@@ -187,7 +188,7 @@ fn informational_heads_and_trailers_go_out() {
         let (mut sender, _connection) = client(&mut rig).await;
         let (mut answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
         let (key, ..) = rig.request().await;
-        rig.engine.inform(key, StatusCode::EARLY_HINTS, HeaderMap::new()).unwrap();
+        rig.engine.inform(key, StatusCode::EARLY_HINTS, ResponseFields::for_http2()).unwrap();
         assert!(rig.quiet().await);
         let interim = poll_fn(|cx| answer.poll_informational(cx)).await.unwrap().unwrap();
         assert_eq!(interim.status(), 103);

@@ -7,11 +7,12 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use hyperpull::{
     ResponseHead,
     engine::ResetReason,
     error::{Code, Error},
+    fields::ResponseFields,
 };
 
 use crate::{
@@ -24,7 +25,14 @@ use crate::{
 /// Prepared heads of one thread at most.
 const PREPARED_MAX: u32 = 1 << 16;
 
-type Prepared = Vec<Option<Result<HeaderMap, Error>>>;
+/// The fields of a prepared head, for both protocols.
+pub struct Prepared {
+    http1: ResponseFields,
+    http2: ResponseFields,
+}
+
+/// By number. A head that is not valid is told to each who sends it.
+pub type PreparedHeads = Vec<Option<Result<Prepared, Error>>>;
 
 impl IoThread {
     /// Applies all commands of a submission, in order.
@@ -80,17 +88,17 @@ impl IoThread {
         if self.prepared.len() <= index {
             self.prepared.resize_with(index + 1, || None);
         }
-        let mut fields = HeaderMap::new();
-        let prepared = read_fields(&command.head, &mut fields).map(|()| fields);
+        let mut prepared = Prepared { http1: ResponseFields::for_http1(), http2: ResponseFields::for_http2() };
+        let read = read_fields(&command.head, &mut prepared.http1)
+            .and_then(|()| read_fields(&command.head, &mut prepared.http2));
         if let Some(slot) = self.prepared.get_mut(index) {
-            // A head that is not valid is told to each who sends it.
-            *slot = Some(prepared);
+            *slot = Some(read.map(|()| prepared));
         }
     }
 }
 
 /// Applies a command to its connection.
-fn run(connection: &mut Connection, prepared: &Prepared, command: Command, now: Instant) -> Result<(), Error> {
+fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, now: Instant) -> Result<(), Error> {
     let key = command.key;
     match command.kind {
         CommandKind::Send => {
@@ -104,7 +112,7 @@ fn run(connection: &mut Connection, prepared: &Prepared, command: Command, now: 
         CommandKind::Write => connection.engine.write(key, command.body),
         CommandKind::Finish => {
             let trailers = if command.flags & command_flags::TRAILERS != 0 {
-                Some(fields(connection, prepared, &command)?)
+                Some(fields(connection, prepared, &command)?.into_map())
             } else {
                 None
             };
@@ -154,7 +162,7 @@ fn reset_reason(number: u32) -> ResetReason {
 }
 
 /// Status and fields of a response.
-fn head(connection: &mut Connection, prepared: &Prepared, command: &Command) -> Result<ResponseHead, Error> {
+fn head(connection: &Connection, prepared: &PreparedHeads, command: &Command) -> Result<ResponseHead, Error> {
     let status = match command.status {
         // The protocol's own, which the engine knows: it takes 101 for "none was named".
         0 if command.kind == CommandKind::Upgrade => StatusCode::SWITCHING_PROTOCOLS,
@@ -166,25 +174,15 @@ fn head(connection: &mut Connection, prepared: &Prepared, command: &Command) -> 
 }
 
 /// The fields of a head: prepared ones first, then those of the command.
-fn fields(connection: &mut Connection, prepared: &Prepared, command: &Command) -> Result<HeaderMap, Error> {
-    let mut fields = connection.engine.spare_headers();
-    let read = fill(&mut fields, prepared, command);
-    if let Err(error) = read {
-        fields.clear();
-        connection.engine.recycle(fields);
-        return Err(error);
-    }
-    Ok(fields)
-}
-
-fn fill(fields: &mut HeaderMap, prepared: &Prepared, command: &Command) -> Result<(), Error> {
+fn fields(connection: &Connection, prepared: &PreparedHeads, command: &Command) -> Result<ResponseFields, Error> {
+    let mut fields = connection.engine.response_fields();
     if command.flags & command_flags::PREPARED != 0 {
         let Some(Some(prepared)) = prepared.get(command.aux as usize) else {
             return Err(Error::new(Code::InvalidHeader, "no head was prepared under that number"));
         };
-        for (name, value) in prepared.as_ref().map_err(Clone::clone)? {
-            fields.try_append(name, value.clone()).map_err(|_| Error::new(Code::InvalidHeader, "too many fields"))?;
-        }
+        let prepared = prepared.as_ref().map_err(Clone::clone)?;
+        fields = if fields.is_for_http2() { prepared.http2.clone() } else { prepared.http1.clone() };
     }
-    read_fields(&command.head, fields)
+    read_fields(&command.head, &mut fields)?;
+    Ok(fields)
 }

@@ -10,6 +10,7 @@ use hyperpull::{
     Key,
     error::{CloseReason, Error},
     event::{Protocol, RequestBody, RequestHead},
+    fields::write_text,
 };
 
 use crate::{
@@ -198,7 +199,7 @@ impl Outbox {
             bytes.extend_from_slice(head.method.as_str().as_bytes());
         }
         bytes.push(0);
-        write_fields(bytes, &head.headers);
+        head.headers.write_text(bytes);
         let text_length = bytes.len() - start;
         if text_length > self.capacity {
             bytes.truncate(start);
@@ -260,7 +261,7 @@ impl Outbox {
         let mut record = record(EventKind::End, key);
         if let Some(trailers) = trailers {
             let start = self.batch.bytes.len();
-            write_fields(&mut self.batch.bytes, trailers);
+            write_text(trailers, &mut self.batch.bytes);
             let text_length = self.batch.bytes.len() - start;
             if text_length > self.capacity {
                 self.batch.bytes.truncate(start);
@@ -350,17 +351,6 @@ fn write_target(bytes: &mut Vec<u8>, uri: &Uri, version: Version) -> usize {
     bytes.len() - start
 }
 
-fn write_fields(bytes: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        bytes.reserve(name.len() + value.len() + 2);
-        bytes.extend_from_slice(name);
-        bytes.push(0);
-        bytes.extend_from_slice(value);
-        bytes.push(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderValue, Method, header::HOST};
@@ -376,7 +366,7 @@ mod tests {
             method: Method::from_bytes(method.as_bytes()).unwrap_or_default(),
             uri: uri.parse().unwrap_or_default(),
             version,
-            headers,
+            headers: headers.into(),
             upgrade: None,
             received_at: Instant::now(),
         };

@@ -16,7 +16,6 @@ use std::{
     time::Instant,
 };
 
-use http::HeaderMap;
 use hyperpull::{
     Key,
     engine::Engine,
@@ -27,6 +26,7 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::{
     acceptor::Acceptor,
+    apply::PreparedHeads,
     batch::{Clock, Outbox},
     bind::Listening,
     connection::{Connection, Phase, WakeUp},
@@ -141,7 +141,7 @@ pub struct IoThread {
     pub held_connections: VecDeque<u32>,
     pub held_requests: VecDeque<HeldRequest>,
     /// Prepared heads by number.
-    pub prepared: Vec<Option<Result<HeaderMap, Error>>>,
+    pub prepared: PreparedHeads,
 }
 
 impl IoThread {

@@ -7,10 +7,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::HeaderName};
+use http::header::HeaderName;
 use hyperpull::{
     Key,
     error::{Code, Error},
+    fields::ResponseFields,
 };
 
 use crate::{
@@ -115,7 +116,7 @@ fn invalid(message: &'static str) -> Error {
 }
 
 /// Appends the fields that `head` encodes.
-pub fn read_fields(head: &Bytes, fields: &mut HeaderMap) -> Result<(), Error> {
+pub fn read_fields(head: &Bytes, fields: &mut ResponseFields) -> Result<(), Error> {
     let mut at = 0;
     while at < head.len() {
         let (name_word, value_length) = (word(head, at)?, word(head, at + 2)?);
@@ -136,10 +137,7 @@ pub fn read_fields(head: &Bytes, fields: &mut HeaderMap) -> Result<(), Error> {
         if range.end > head.len() {
             return Err(invalid("the fields are cut short"));
         }
-        let value = HeaderValue::from_maybe_shared(head.slice(range)).map_err(|_| {
-            Error::new(Code::InvalidHeader, format!("the value of {name} has a byte that no field value may have"))
-        })?;
-        fields.try_append(name, value).map_err(|_| invalid("too many fields"))?;
+        fields.push(name, head.slice(range))?;
     }
     Ok(())
 }
@@ -159,6 +157,8 @@ fn advance(at: &mut usize, by: u16) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn field(name: &str, value: &str) -> Vec<u8> {
@@ -170,8 +170,8 @@ mod tests {
     }
 
     fn read(head: Vec<u8>) -> Result<HeaderMap, Error> {
-        let mut fields = HeaderMap::new();
-        read_fields(&Bytes::from(head), &mut fields).map(|()| fields)
+        let mut fields = ResponseFields::for_http2();
+        read_fields(&Bytes::from(head), &mut fields).map(|()| fields.into_map())
     }
 
     fn submission(words: &[u32], bytes: &'static [u8]) -> Commands {

@@ -137,7 +137,6 @@ impl IoThread {
             self.held_requests.push_back(HeldRequest { key, request: None });
             self.shared.requests_left(1);
         }
-        connection.engine.recycle(head.headers);
     }
 
     /// Delivers what was over the limit, oldest first, as places have become free.

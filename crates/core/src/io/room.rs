@@ -13,12 +13,17 @@ const BUFFER_BYTES: usize = 8 << 10;
 const LEAST_READ: usize = 2 << 10;
 /// Header maps kept: one of a request, one of its response, one more.
 const MAPS: usize = 3;
+/// Texts kept, likewise.
+const TEXTS: usize = 3;
+/// A text with more room than this is not kept.
+const TEXT_BYTES: usize = 4 << 10;
 /// A map with room for more fields than this is not kept.
 const MAP_FIELDS: usize = 128;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static HEADERS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static TEXT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Makes room to read into.
@@ -63,6 +68,25 @@ pub(crate) fn recycle(mut headers: HeaderMap) {
         let mut maps = maps.borrow_mut();
         if maps.len() < MAPS {
             maps.push(headers);
+        }
+    });
+}
+
+/// An empty text, with room in it if there is one.
+pub(crate) fn text() -> Vec<u8> {
+    TEXT.try_with(|texts| texts.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Takes a text back, to be used again.
+pub(crate) fn recycle_text(mut text: Vec<u8>) {
+    if text.capacity() == 0 || text.capacity() > TEXT_BYTES {
+        return;
+    }
+    text.clear();
+    let _ = TEXT.try_with(|texts| {
+        let mut texts = texts.borrow_mut();
+        if texts.len() < TEXTS {
+            texts.push(text);
         }
     });
 }

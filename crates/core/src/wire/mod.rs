@@ -18,6 +18,7 @@ use crate::{
     engine::ResetReason,
     error::{Error, Refusal},
     event::Event,
+    fields::ResponseFields,
     key::Key,
     relay::Relay,
     response::ResponseHead,
@@ -39,6 +40,8 @@ pub(crate) struct Turn<'a, 'cx> {
     pub(crate) now: Instant,
     /// The deadline that was told after the last turn has passed.
     pub(crate) late: bool,
+    /// The waker was called since the turn before: what was pending may be ready.
+    pub(crate) called: bool,
     pub(crate) events: &'a mut VecDeque<Event>,
 }
 
@@ -71,7 +74,7 @@ pub(crate) trait Commands {
     fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error>;
     fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error>;
-    fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error>;
+    fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error>;
     fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
     fn reset(&mut self, stream: u32, reason: ResetReason);
 }

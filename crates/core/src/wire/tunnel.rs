@@ -19,6 +19,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error},
     event::Event,
     exchange::Exchange,
+    fields::ResponseFields,
     io::{
         outgoing::Outgoing,
         transport::{Fault, Traffic, poll_read},
@@ -211,7 +212,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
         Ok(())
     }
 
-    fn inform(&mut self, key: Key, _: StatusCode, _: HeaderMap) -> Result<(), Error> {
+    fn inform(&mut self, key: Key, _: StatusCode, _: ResponseFields) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.check_waiting()
     }

@@ -9,13 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use hyperpull::{
     Key, ResponseHead,
     config::Config,
     engine::Engine,
     error::{CloseCode, CloseReason, Code},
     event::{Event, RequestBody, RequestHead},
+    fields::ResponseFields,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -25,7 +26,7 @@ pub fn run<F: Future>(test: F) -> F::Output {
 }
 
 pub fn head(status: u16) -> ResponseHead {
-    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new() }
+    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers: ResponseFields::for_http1() }
 }
 
 pub struct Client {

@@ -29,7 +29,7 @@ use crate::{
 /// Bodies up to this length are taken along with the head when they have come with it.
 const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// Bytes of a body that are read ahead of the pulls, once there was one.
-const READ_AHEAD_BYTES: usize = 256 << 10;
+const READ_AHEAD_BYTES: usize = 192 << 10;
 /// Room for the first read of a body; it doubles as long as reads fill it.
 const FIRST_READ_BYTES: usize = 16 << 10;
 
@@ -182,9 +182,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 if self.eof {
                     let left = "the peer closed the connection in the middle of a body";
                     step = Err(Error::new(Code::PeerClosed, left));
+                } else if self.dry {
+                    break;
                 } else {
                     match body.poll_read(&mut self.io, &mut self.incoming, &self.traffic, most - before, cx) {
-                        Poll::Pending => break,
+                        Poll::Pending => {
+                            self.dry = true;
+                            break;
+                        }
                         Poll::Ready(read) => self.eof = read? == 0,
                     }
                 }

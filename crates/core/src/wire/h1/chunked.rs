@@ -5,10 +5,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use httparse::Status;
 
-use super::head::{fields_of, has_bare_lf};
+use super::head::has_bare_lf;
 use crate::{
     config::Limits,
     error::{Code, Error},
+    fields::RequestFields,
 };
 
 /// Bytes of chunk extensions in one body: nobody uses them, and who sends many wants us to be busy.
@@ -132,7 +133,7 @@ fn trailers(incoming: &mut BytesMut, limits: &Limits) -> Result<Decoded, Error> 
                 return Err(malformed(BAD));
             }
             incoming.extend_from_slice(&bytes[length..]);
-            fields_of(fields, &bytes).map(|trailers| Decoded::End(Some(trailers))).map_err(|_| malformed(BAD))
+            Ok(Decoded::End(Some(RequestFields::parsed(fields).into_map())))
         }
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Err(malformed(LARGE)),
         Err(_) => Err(malformed(BAD)),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error},
     event::Upgrade,
     exchange,
-    io::room,
+    fields::ResponseFields,
     key::Key,
     response::{self, ResponseHead},
     wire::{Commands, End},
@@ -42,14 +42,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, current.head_request);
-        let said = response::check_whole(&head, &body, bodiless)?;
+        let told = response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
         let unread = current.is_coming();
-        // A 204 or 304 tells no length but its own (RFC 9110 section 8.6); the answer to HEAD tells that of its GET.
-        let told = said.length.is_some() || response::bodiless(head.status, false);
-        let framing = if told { Framing::Told } else { Framing::Length(body.len() as u64) };
         // The rest of an unread body stands between this answer and the next request.
-        self.last |= unread || said.closes;
+        self.last |= unread;
+        let framing = told.map_or(Framing::Status, Framing::Length);
         self.answer(head, framing, if bodiless { Bytes::new() } else { body });
         Ok(())
     }
@@ -58,10 +56,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
-        let said = response::check_final(&head)?;
-        current.exchange.started(said.length, response::bodiless(head.status, current.head_request));
-        let framing = if said.length.is_some() || response::bodiless(head.status, false) {
-            Framing::Told
+        let declared = response::check_final(&head)?;
+        current.exchange.started(declared, response::bodiless(head.status, current.head_request));
+        let framing = if let (Some(length), true) = (declared, head.status != StatusCode::NO_CONTENT) {
+            Framing::Length(length)
+        } else if response::bodiless(head.status, false) {
+            Framing::Status
         } else if current.version == Version::HTTP_10 {
             Framing::Close
         } else {
@@ -70,7 +70,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         current.chunked = framing == Framing::Chunked;
         // A reader that has begun may well get to the end of the request; one that has not will hardly begin now.
         let unread = current.is_coming() && current.exchange.untouched();
-        self.last |= unread || said.closes || framing == Framing::Close;
+        self.last |= unread || framing == Framing::Close;
         self.answer(head, framing, Bytes::new());
         Ok(())
     }
@@ -106,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         }
     }
 
-    fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+    fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         response::check_interim(status)?;
@@ -137,10 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
             }
             Upgrade::Token(token) => {
                 head.status = StatusCode::SWITCHING_PROTOCOLS;
-                head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                if let (false, Ok(token)) = (head.headers.contains_key(header::UPGRADE), HeaderValue::from_str(token)) {
-                    head.headers.insert(header::UPGRADE, token);
-                }
+                head.headers.name_upgrade(token)?;
             }
         }
         current.exchange.upgrading();
@@ -169,7 +166,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     /// Queues the head of a final answer and what there is of its body.
     pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes) {
         let ResponseHead { status, headers } = head;
-        self.last |= self.draining;
+        self.last |= self.draining || headers.said.closes;
         let version = match &self.answering {
             Answering::Current(current) => current.version,
             _ => Version::HTTP_11,
@@ -179,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         if !body.is_empty() {
             self.outgoing.push(body);
         }
-        room::recycle(headers);
+        headers.recycle();
     }
 
     /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.

@@ -5,17 +5,21 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version};
 
-use crate::{date, io::outgoing::Outgoing};
+use crate::{
+    date,
+    fields::{ResponseFields, write_line},
+    io::outgoing::Outgoing,
+};
 
 /// How the end of a response body is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
-    /// By a Content-Length that is to be added.
+    /// By a Content-Length.
     Length(u64),
-    /// By the head: there is no body, or the caller has given a Content-Length.
-    Told,
+    /// By the status: there is no body, and nothing to say of one.
+    Status,
     /// By the chunked coding.
     Chunked,
     /// By the end of the connection: HTTP/1.0 knows nothing else for a body of unknown length.
@@ -25,7 +29,7 @@ pub(super) enum Framing {
 /// The head of a final answer, and what it says beside its own fields.
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a ResponseFields,
     /// The request's.
     pub(super) version: Version,
     pub(super) framing: Framing,
@@ -39,23 +43,10 @@ const OWN_BYTES: usize = 160;
 impl Head<'_> {
     /// Writes it down, and what follows makes room for `body` bytes.
     pub(super) fn write(&self, out: &mut Vec<u8>, body: usize) {
-        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        out.reserve(OWN_BYTES + fields + body);
+        out.reserve(OWN_BYTES + self.headers.size() + body);
         let http_10 = self.version == Version::HTTP_10;
         write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
-        let mut dated = false;
-        for (name, value) in self.headers {
-            let text = name.as_str();
-            match text.len() {
-                4 if *name == header::DATE => dated = true,
-                // Who ends the connection says so, whatever else was said of it.
-                10 if self.last && *name == header::CONNECTION => continue,
-                // A 204 has no length to tell (RFC 9110 section 8.6).
-                14 if self.status == StatusCode::NO_CONTENT && *name == header::CONTENT_LENGTH => continue,
-                _ => {}
-            }
-            write_field(out, text, value);
-        }
+        self.headers.write_lines(out);
         match self.framing {
             Framing::Length(length) => {
                 out.extend_from_slice(b"content-length: ");
@@ -63,14 +54,18 @@ impl Head<'_> {
                 out.extend_from_slice(b"\r\n");
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::Told | Framing::Close => {}
+            Framing::Status | Framing::Close => {}
         }
+        let said = &self.headers.said;
         if self.last {
+            // Who ends the connection says so, whatever else was said of it.
             out.extend_from_slice(b"connection: close\r\n");
+        } else if let Some(connection) = &said.connection {
+            write_line(out, "connection", connection.as_bytes());
         } else if http_10 {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if !dated {
+        if !said.dated {
             date::with(|date| {
                 out.extend_from_slice(b"date: ");
                 out.extend_from_slice(date.as_bytes());
@@ -81,12 +76,10 @@ impl Head<'_> {
     }
 }
 
-/// An interim answer (RFC 9110 section 15.2), or one that leaves HTTP: neither has a body, or anything to add.
-pub(super) fn write_bare_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
+/// The head of an interim answer (RFC 9110 section 15.2), or of one that leaves HTTP: there is nothing to add.
+pub(super) fn write_bare_head(out: &mut Vec<u8>, status: StatusCode, headers: &ResponseFields) {
     write_status(out, b"HTTP/1.1 ", status);
-    for (name, value) in headers {
-        write_field(out, name.as_str(), value);
-    }
+    headers.write_lines(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -102,7 +95,7 @@ pub(super) fn write_chunk(out: &mut Outgoing, chunk: Bytes) {
 pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        write_field(out, name.as_str(), value);
+        write_line(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -112,13 +105,6 @@ fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -138,6 +124,8 @@ fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn written(
@@ -145,11 +133,11 @@ mod tests {
         framing: Framing,
         version: Version,
         last: bool,
-        fields: &[(&'static str, &'static str)],
+        field: (&'static str, &'static str),
     ) -> String {
-        let mut headers = HeaderMap::new();
-        for &(name, value) in fields.iter().chain(&[("date", "now")]) {
-            headers.insert(name, HeaderValue::from_static(value));
+        let mut headers = ResponseFields::for_http1();
+        for (name, value) in [field, ("date", "now")] {
+            assert!(headers.push(HeaderName::from_static(name), Bytes::from(value)).is_ok());
         }
         let status = StatusCode::from_u16(status).unwrap_or_default();
         let mut out = Vec::new();
@@ -161,20 +149,20 @@ mod tests {
     fn heads() {
         let (new, old) = (Version::HTTP_11, Version::HTTP_10);
         assert_eq!(
-            written(200, Framing::Length(1203), new, false, &[("x", "y")]),
+            written(200, Framing::Length(1203), new, false, ("x", "y")),
             "HTTP/1.1 200 OK\r\nx: y\r\ndate: now\r\ncontent-length: 1203\r\n\r\n"
         );
         assert_eq!(
-            written(599, Framing::Chunked, new, true, &[("connection", "keep-alive")]),
+            written(599, Framing::Chunked, new, true, ("connection", "keep-alive")),
             "HTTP/1.1 599 \r\ndate: now\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         );
         assert_eq!(
-            written(204, Framing::Told, old, false, &[("content-length", "3")]),
+            written(204, Framing::Status, old, false, ("content-length", "0")),
             "HTTP/1.0 204 No Content\r\ndate: now\r\nconnection: keep-alive\r\n\r\n"
         );
         assert_eq!(
-            written(404, Framing::Close, old, true, &[]),
-            "HTTP/1.0 404 Not Found\r\ndate: now\r\nconnection: close\r\n\r\n"
+            written(404, Framing::Close, old, true, ("x", "y")),
+            "HTTP/1.0 404 Not Found\r\nx: y\r\ndate: now\r\nconnection: close\r\n\r\n"
         );
     }
 

@@ -1,19 +1,18 @@
 //! Request heads (RFC 9112 sections 2, 3 and 5): httparse reads them, this file decides what becomes of them.
 //!
-//! Hot: once a request. Field values share the memory of the read buffer; the names that are known are not copied.
+//! Hot: once a request. The fields are copied once, as text, and the read buffer is free again.
 
 use std::{mem::MaybeUninit, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, Uri, Version};
+use http::{Method, Uri, Version};
 use httparse::Status;
 
-use super::value::field_value;
 use crate::{
     config::Limits,
     error::Refusal,
     event::{RequestHead, Upgrade},
-    io::room,
+    fields::RequestFields,
     request::{self, Framing, Survey},
 };
 
@@ -99,9 +98,8 @@ fn of(
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadRequest)?;
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| Refusal::BadRequest)?;
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = fields_of(request.headers, bytes)?;
-    let survey = Survey::of(&headers);
-    let checked = request::check(&method, &uri, version, headers.len(), &survey, false, limits);
+    let survey = Survey::of_parsed(request.headers);
+    let checked = request::check(&method, &uri, version, &survey, false, limits);
     let framing = checked.and_then(|()| survey.framing(version))?;
     if matches!(framing, Framing::Length(length) if length > limits.body_bytes) {
         return Err(Refusal::BodyTooLarge);
@@ -115,19 +113,15 @@ fn of(
         last: survey.closes
             || survey.has_both_framings()
             || (version == Version::HTTP_10 && !survey.keeps_alive && upgrade != Some(Upgrade::Connect)),
-        head: Box::new(RequestHead { method, uri, version, headers, upgrade, received_at: now }),
+        head: Box::new(RequestHead {
+            method,
+            uri,
+            version,
+            headers: RequestFields::parsed(request.headers),
+            upgrade,
+            received_at: now,
+        }),
     })
-}
-
-/// The fields that httparse found in `bytes`.
-pub(super) fn fields_of(fields: &[httparse::Header<'_>], bytes: &Bytes) -> Result<HeaderMap, Refusal> {
-    let mut headers = room::headers();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::BadRequest)?;
-        let value = field_value(if field.value.is_empty() { Bytes::new() } else { bytes.slice_ref(field.value) });
-        headers.try_append(name, value).map_err(|_| Refusal::HeadTooLarge)?;
-    }
-    Ok(headers)
 }
 
 /// There is a LF without a CR in front of it. One comparison of neighbours and no early end, so that it is done many

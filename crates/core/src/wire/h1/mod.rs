@@ -8,7 +8,6 @@ mod chunked;
 mod commands;
 mod encode;
 mod head;
-mod value;
 
 use std::{
     collections::VecDeque,
@@ -19,7 +18,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{body::RequestBytes, encode::Framing, head::Head};
@@ -29,6 +28,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, RequestBody, Upgrade},
     exchange::{Exchange, Receive, Send},
+    fields::ResponseFields,
     io::{
         outgoing::Outgoing,
         room,
@@ -103,6 +103,8 @@ pub(crate) struct H1<IO> {
     last: bool,
     /// The peer has finished sending.
     eof: bool,
+    /// The last read found nothing, and its waker was not called since: there is nothing to read.
+    dry: bool,
     /// Request bytes were left unread: a close without lingering would reset the connection under the answer.
     unread: bool,
     /// A reason of our own to close, decided between turns, and what the exchange in hand fails with.
@@ -142,6 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             draining: false,
             last: false,
             eof: false,
+            dry: false,
             unread: false,
             closing: None,
             cut: None,
@@ -158,9 +161,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
 
     /// One read into what has come.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.dry {
+            return Poll::Pending;
+        }
         room::lend(&mut self.incoming);
-        let read = ready!(poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx))?;
-        self.eof = read == 0;
+        let read = poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx);
+        self.dry = read.is_pending();
+        self.eof = ready!(read)? == 0;
         Poll::Ready(Ok(()))
     }
 
@@ -358,7 +365,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.head_since = None;
         self.last = true;
         self.answering = Answering::Refusing(refusal);
-        let head = ResponseHead { status: request::status_of(refusal), headers: HeaderMap::new() };
+        let head = ResponseHead { status: request::status_of(refusal), headers: ResponseFields::for_http1() };
         self.answer(head, Framing::Length(0), Bytes::new());
     }
 
@@ -405,6 +412,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         if let Some(end) = self.closing.take() {
             return Some(end);
         }
+        self.dry &= !turn.called;
         if turn.late
             && self.deadline().is_some_and(|deadline| turn.now >= deadline)
             && let Some(end) = self.expire(turn)

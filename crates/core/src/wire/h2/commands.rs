@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::H2;
@@ -12,6 +12,7 @@ use crate::{
     engine::ResetReason,
     error::{Code, Error},
     exchange,
+    fields::ResponseFields,
     key::Key,
     response::{self, ResponseHead},
     wire::Commands,
@@ -27,7 +28,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         stream.exchange.pull(max)?;
         stream.pulled_at = now;
         if stream.expects_continue {
-            self.inform(key, StatusCode::CONTINUE, HeaderMap::new())?;
+            self.inform(key, StatusCode::CONTINUE, ResponseFields::for_http2())?;
         }
         // Looked at in the next turn, as if h2 had woken it.
         let stream = self.stream(key)?;
@@ -35,30 +36,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        key: Key,
-        mut head: ResponseHead,
-        body: Bytes,
-        trailers: Option<HeaderMap>,
-    ) -> Result<(), Error> {
+    fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
         let bodiless = response::bodiless(head.status, stream.head_request);
-        let declared = response::check_whole(&head, &body, bodiless)?.length;
-        // On 304 it is unknown (RFC 9110 section 8.6), unless a body was given to say it.
-        let says = match head.status {
-            StatusCode::NO_CONTENT => false,
-            StatusCode::NOT_MODIFIED => !body.is_empty(),
-            _ => true,
-        };
-        if declared.is_none() && says {
-            head.headers.insert(header::CONTENT_LENGTH, response::length_value(body.len()));
-        }
+        let told = response::check_whole(&head, &body, bodiless)?;
         let empty = bodiless || (body.is_empty() && trailers.is_none());
         stream.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
-        self.send_head(key, head, empty)?;
+        self.send_head(key, head, told, empty)?;
         if !empty {
             let stream = self.stream(key)?;
             stream.queue(body);
@@ -72,11 +58,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
-        let declared = response::check_final(&head)?.length;
+        let declared = response::check_final(&head)?;
         let bodiless = response::bodiless(head.status, stream.head_request);
         stream.exchange.started(declared, bodiless);
         // A bodiless answer ends when the caller finishes it, so that `Sent` comes after `finish`.
-        self.send_head(key, head, false)
+        self.send_head(key, head, declared, false)
     }
 
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
@@ -104,7 +90,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         }
     }
 
-    fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+    fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error> {
         response::check_interim(status)?;
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
@@ -113,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         }
         let mut response = Response::new(());
         *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        *response.headers_mut() = headers.into_map();
         response::strip_connection_fields(response.headers_mut());
         if let Some(respond) = stream.respond() {
             // An error here is the stream's: the peer has reset it, and `look` tells.
@@ -132,7 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
             head.status = StatusCode::OK;
         }
         stream.exchange.upgrading();
-        self.send_head(key, head, false)?;
+        self.send_head(key, head, None, false)?;
         let stream = self.stream(key)?;
         stream.enter_tunnel();
         self.upgraded.push(key);

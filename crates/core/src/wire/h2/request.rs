@@ -50,8 +50,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let survey = Survey::of(&parts.headers);
         // A malformed one was refused by h2.
         let length = survey.length().ok().flatten().filter(|_| has_body);
-        let (method, uri, fields) = (&parts.method, &parts.uri, parts.headers.len());
-        let refusal = match request::check(method, uri, parts.version, fields, &survey, protocol.is_some(), limits) {
+        let (method, uri) = (&parts.method, &parts.uri);
+        let refusal = match request::check(method, uri, parts.version, &survey, protocol.is_some(), limits) {
             Err(refusal) => Some(refusal),
             Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
             Ok(()) => self.draining.then_some(Refusal::Draining),
@@ -96,7 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             method: parts.method,
             uri: parts.uri,
             version: Version::HTTP_2,
-            headers: parts.headers,
+            headers: parts.headers.into(),
             upgrade: stream.upgrade.clone(),
             received_at: turn.now,
         });

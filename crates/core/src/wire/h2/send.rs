@@ -80,19 +80,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.progress = progress;
     }
 
-    fn response(&mut self, mut head: ResponseHead) -> Response<()> {
-        response::strip_connection_fields(&mut head.headers);
-        if !head.headers.contains_key(header::DATE) {
-            date::with(|date| head.headers.insert(header::DATE, date.clone()));
+    /// Gives h2 the head of an answer, which tells `length` and Date unless it does already.
+    pub(super) fn send_head(
+        &mut self,
+        key: Key,
+        head: ResponseHead,
+        length: Option<u64>,
+        end: bool,
+    ) -> Result<(), Error> {
+        let said = head.headers.said.clone();
+        let mut headers = head.headers.into_map();
+        response::strip_connection_fields(&mut headers);
+        match length {
+            Some(length) if said.length.is_none() => {
+                headers.insert(header::CONTENT_LENGTH, response::length_value(length));
+            }
+            // A 204 has none to tell (RFC 9110 section 8.6).
+            None if said.length.is_some() => {
+                headers.remove(header::CONTENT_LENGTH);
+            }
+            _ => {}
+        }
+        if !said.dated {
+            date::with(|date| headers.insert(header::DATE, date.clone()));
         }
         let mut response = Response::new(());
         *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        response
-    }
-
-    pub(super) fn send_head(&mut self, key: Key, head: ResponseHead, end: bool) -> Result<(), Error> {
-        let response = self.response(head);
+        *response.headers_mut() = headers;
         let stream = self.stream(key)?;
         let Some(respond) = stream.respond() else {
             return Err(Error::new(Code::KeyUsed, "the request has its answer already"));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 /// The value of a field that httparse has parsed.
-pub(super) fn field_value(bytes: Bytes) -> HeaderValue {
+pub(crate) fn field_value(bytes: Bytes) -> HeaderValue {
     debug_assert!(HeaderValue::from_bytes(&bytes).is_ok(), "httparse let through {bytes:?}");
     // SAFETY: the bytes must be those that `HeaderValue::from_bytes` takes: HTAB, 0x20 to 0x7e, 0x80 to 0xff. httparse
     // takes the same ones, and no others, for a field value (its table of value bytes); a test compares the two sets.
