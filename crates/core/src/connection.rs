@@ -14,6 +14,7 @@ use crate::{
     engine::Engine,
     error::{CloseCode, CloseReason, Code, Error, Side},
     event::Protocol,
+    lead::Rank,
     shared::{Handle, Inner, Interest, Operation, Shared},
     stream::Stream,
     timer::Timer,
@@ -23,6 +24,11 @@ use crate::{
 ///
 /// Nothing is read, written or parsed but while one of its futures is polled: `next`, the operations of its streams,
 /// or a [`Driver`], which does nothing else. Dropping every handle closes the transport.
+///
+/// Operations drive the connection together, in one task or in several: each turns it when it is polled, and one of
+/// those that wait, the one that has waited longest, is woken for the transport and the timer. So an operation that was
+/// polled has to be polled again when it is woken, or dropped: one that is kept aside can hold up those of other tasks.
+/// A driver leads before all others; with one, operations may be kept aside.
 pub struct Connection<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     shared: Arc<Shared<IO, T>>,
 }
@@ -31,7 +37,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     /// A connection over an accepted transport. `number` is the caller's, and part of every [`Key`](crate::Key).
     pub fn new(number: u32, io: IO, config: Arc<Config>, timer: T) -> Self {
         let engine = Engine::new(number, io, config, timer.now());
-        Self { shared: Shared::new(engine, timer) }
+        Self { shared: Shared::new(Inner::new(engine, timer)) }
     }
 
     /// The next stream: one for an h1 connection, one for each request on h2. `None` when there will be none.
@@ -41,7 +47,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     pub async fn next(&self) -> Option<Result<Stream<IO, T>, Error>> {
         let shared = self.shared.clone();
         let mut told = false;
-        Operation::new(&self.shared, Interest::Connection)
+        Operation::new(&self.shared, Rank::Future, Interest::Connection)
             .until(move |inner| {
                 if let Some(id) = inner.arrivals.pop_front() {
                     return Poll::Ready(Some(Ok(Stream::new(Handle { shared: shared.clone(), id }))));
@@ -59,9 +65,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     }
 
     /// A future that does the connection's work until it ends, and says why it did. With one placed anywhere (spawned,
-    /// joined, polled by hand) the other futures need not be polled for the connection to get on.
+    /// joined, polled by hand) the other futures need not be polled for the connection to get on. Cancel-safe: dropping
+    /// it leaves the work to who waits.
     pub fn driver(&self) -> Driver<IO, T> {
-        Driver { operation: Operation::new(&self.shared, Interest::Drive) }
+        Driver { operation: Operation::new(&self.shared, Rank::Driver, Interest::End) }
     }
 
     /// Takes nothing new and lets what is in flight finish: h1 answers with `connection: close`, h2 sends GOAWAY.

@@ -5,64 +5,63 @@
 //! turn looks at the note; between turns it wakes whoever turned last.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
     task::{Wake, Waker},
 };
 
+use crate::sync::{AtomicU8, Mutex, lock};
+
+/// A turn is on: a call is only noted.
+const TURNING: u8 = 1;
+/// Something has called since the last look.
+const CALLED: u8 = 2;
+
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// A turn is on: calls are only noted.
-    turning: AtomicBool,
-    /// Something has called since this was cleared.
-    called: AtomicBool,
+    state: AtomicU8,
     owner: Mutex<Option<Waker>>,
 }
 
 impl Relay {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { turning: AtomicBool::new(false), called: AtomicBool::new(false), owner: Mutex::new(None) })
+        Arc::new(Self { state: AtomicU8::new(0), owner: Mutex::new(None) })
     }
 
     /// A turn begins, on behalf of `owner`. Whether something has called since the last look of the turn before.
     pub(crate) fn begin(&self, owner: &Waker) -> bool {
-        let mut slot = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.owner);
         match &mut *slot {
             Some(kept) if kept.will_wake(owner) => {}
             kept => *kept = Some(owner.clone()),
         }
-        self.turning.store(true, SeqCst);
-        self.called.swap(false, SeqCst)
+        self.state.swap(TURNING, SeqCst) & CALLED != 0
     }
 
     /// Forgets the calls so far: what they were about is looked at now.
     pub(crate) fn clear(&self) {
-        self.called.store(false, SeqCst);
+        self.state.swap(TURNING, SeqCst);
     }
 
     /// Something has called since the last `clear`.
     pub(crate) fn woken(&self) -> bool {
-        self.called.load(SeqCst)
+        self.state.load(SeqCst) & CALLED != 0
     }
 
     /// Asks for another turn after this one.
     pub(crate) fn again(&self) {
-        self.called.store(true, SeqCst);
+        self.state.fetch_or(CALLED, SeqCst);
     }
 
-    /// The turn ends. A call that nobody looked at goes to the owner. None is lost: a call is noted before it looks
-    /// whether a turn is on, and here the turn is over before the note is looked at.
+    /// The turn ends. A call that nobody looked at goes to the owner, and is told to the next turn. None is lost: a
+    /// call before this step is seen by it, a call after it finds no turn.
     pub(crate) fn end(&self) {
-        self.turning.store(false, SeqCst);
-        if self.called.load(SeqCst) {
+        if self.state.fetch_and(!TURNING, SeqCst) & CALLED != 0 {
             self.wake_owner();
         }
     }
 
     fn wake_owner(&self) {
-        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let owner = lock(&self.owner).clone();
         if let Some(owner) = owner {
             owner.wake();
         }
@@ -75,8 +74,7 @@ impl Wake for Relay {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.called.store(true, SeqCst);
-        if !self.turning.load(SeqCst) {
+        if self.state.fetch_or(CALLED, SeqCst) & TURNING == 0 {
             self.wake_owner();
         }
     }

@@ -1,13 +1,9 @@
-//! What the handles of one connection share: the engine, what it brought up, and who waits for it.
-//!
-//! Any waiting operation turns the engine when it is polled. One of them, the leader, is woken for the transport and
-//! the timer; the others are woken when something comes up for them. An operation that ends or is dropped while it
-//! leads wakes another to lead. With nobody waiting nothing runs.
+//! What the handles of one connection share: the engine, and what it brought up. They drive it together ([`lead`]).
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -20,6 +16,7 @@ use crate::{
     error::{CloseReason, Code, Error},
     event::{Event, Protocol, RequestBody, RequestHead},
     key::Key,
+    lead::{self, Machine, Rank, Table},
     timer::Timer,
 };
 
@@ -59,42 +56,14 @@ pub(crate) struct StreamState {
     pub(crate) outcome: Option<(Key, Result<Sent, Error>)>,
 }
 
-/// The waker that the engine sees: whoever leads.
-#[derive(Default, Debug)]
-struct Lead(Mutex<Option<(u64, Waker)>>);
-
-impl Lead {
-    fn slot(&self) -> MutexGuard<'_, Option<(u64, Waker)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Lead {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let leader = self.slot().as_ref().map(|(_, waker)| waker.clone());
-        if let Some(leader) = leader {
-            leader.wake();
-        }
-    }
-}
-
 /// What an operation waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interest {
     /// New streams, and the end.
     Connection,
     Stream(u32),
-    /// Nothing but to lead.
-    Drive,
-}
-
-struct Waiter {
-    interest: Interest,
-    waker: Waker,
+    /// The end alone.
+    End,
 }
 
 pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
@@ -107,18 +76,14 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     /// A request was asked for and has not come.
     pub(crate) asked: bool,
     pub(crate) closed: Option<CloseReason>,
-    waiters: BTreeMap<u64, Waiter>,
-    next_operation: u64,
-    lead: Arc<Lead>,
-    lead_waker: Waker,
 }
 
-pub(crate) struct Shared<IO: AsyncRead + AsyncWrite + Unpin, T>(Mutex<Inner<IO, T>>);
+pub(crate) type Shared<IO, T> = lead::Shared<Inner<IO, T>>;
+pub(crate) type Operation<IO, T> = lead::Operation<Inner<IO, T>>;
 
-impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Shared<IO, T> {
-    pub(crate) fn new(engine: Engine<IO>, timer: T) -> Arc<Self> {
-        let lead = Arc::<Lead>::default();
-        Arc::new(Self(Mutex::new(Inner {
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
+    pub(crate) fn new(engine: Engine<IO>, timer: T) -> Self {
+        Self {
             engine,
             timer,
             protocol: None,
@@ -126,29 +91,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Shared<IO, T> {
             arrivals: VecDeque::new(),
             asked: false,
             closed: None,
-            waiters: BTreeMap::new(),
-            next_operation: 0,
-            lead_waker: Waker::from(lead.clone()),
-            lead,
-        })))
+        }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<IO, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something to the engine, and has the leader turn it.
-    pub(crate) fn command<R>(&self, command: impl FnOnce(&mut Inner<IO, T>) -> R) -> R {
-        let mut inner = self.lock();
-        let result = command(&mut inner);
-        let waker = inner.lead_waker.clone();
-        drop(inner);
-        waker.wake();
-        result
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
     /// The sent answer to `key`'s request, or why it was not.
     pub(crate) fn outcome(&self, key: Key) -> Poll<Result<Sent, Error>> {
         match self.streams.get(&key.stream).and_then(|stream| stream.outcome.as_ref()) {
@@ -183,23 +128,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
-    fn turn(&mut self) {
-        let waker = self.lead_waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        loop {
-            let now = self.timer.now();
-            self.engine.turn(&mut cx, now);
-            while let Some(event) = self.engine.next_event() {
-                self.note(event);
-            }
-            match self.engine.deadline() {
-                Some(deadline) if self.timer.poll_until(deadline, &mut cx).is_ready() => {}
-                _ => return,
-            }
-        }
-    }
-
-    fn note(&mut self, event: Event) {
+    fn note(&mut self, event: Event, table: &Table<Interest>) {
         let interest = match event {
             Event::Open(protocol) => {
                 self.protocol = Some(protocol);
@@ -211,12 +140,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             }
             Event::Request { key, head, body } => {
                 self.asked = false;
+                self.streams.entry(key.stream).or_default().request = Some(Arrived { key, head, body });
                 if self.protocol == Some(Protocol::Http2) {
                     self.arrivals.push_back(key.stream);
+                    Interest::Connection
+                } else {
+                    Interest::Stream(key.stream)
                 }
-                self.streams.entry(key.stream).or_default().request = Some(Arrived { key, head, body });
-                self.wake(Interest::Connection);
-                Interest::Stream(key.stream)
             }
             Event::Chunk { key, bytes } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::Chunk(bytes)))),
             Event::End { key, trailers } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers)))),
@@ -234,13 +164,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             Event::Refused(_) => return,
             Event::Closed(reason) => {
                 self.closed = Some(reason);
-                for waiter in self.waiters.values() {
-                    waiter.waker.wake_by_ref();
-                }
-                return;
+                return table.call(|_| true);
             }
         };
-        self.wake(interest);
+        table.call(|wanted| wanted == interest);
     }
 
     /// Leaves a word for the handles of a stream, if it has any.
@@ -251,37 +178,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         Interest::Stream(key.stream)
     }
 
-    fn wake(&self, interest: Interest) {
-        for waiter in self.waiters.values().filter(|waiter| waiter.interest == interest) {
-            waiter.waker.wake_by_ref();
-        }
-    }
-
-    fn enter(&mut self, operation: u64, interest: Interest, waker: &Waker) {
-        self.waiters.insert(operation, Waiter { interest, waker: waker.clone() });
-        let mut lead = self.lead.slot();
-        if lead.as_ref().is_none_or(|(leader, _)| *leader == operation) {
-            *lead = Some((operation, waker.clone()));
-        }
-    }
-
-    fn leave(&mut self, operation: u64) {
-        self.waiters.remove(&operation);
-        let mut lead = self.lead.slot();
-        if lead.as_ref().is_some_and(|(leader, _)| *leader == operation) {
-            *lead = self.waiters.first_key_value().map(|(next, waiter)| (*next, waiter.waker.clone()));
-            // A wake-up meant for the old leader may have come already: the new one turns once for it.
-            if let Some((_, waker)) = &*lead {
-                waker.wake_by_ref();
-            }
-        }
-    }
-
     /// What a call on a connection that has ended is answered with.
     pub(crate) fn ended(&self) -> Error {
         match &self.closed {
             Some(reason) => Error::new(Code::Closed, reason.message.clone()),
             None => Error::new(Code::Closed, "the stream has ended"),
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
+    type Interest = Interest;
+
+    fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Interest>) {
+        loop {
+            let now = self.timer.now();
+            self.engine.turn(cx, now);
+            while let Some(event) = self.engine.next_event() {
+                self.note(event, table);
+            }
+            match self.engine.deadline() {
+                Some(deadline) if self.timer.poll_until(deadline, cx).is_ready() => {}
+                _ => return,
+            }
         }
     }
 }
@@ -296,11 +215,11 @@ pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
     /// Waits for `condition`, which may come true with whatever comes up for this stream.
     pub(crate) async fn until<R>(&self, condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>) -> R {
-        self.operation().until(condition).await
+        self.operation(Rank::Future).until(condition).await
     }
 
-    pub(crate) fn operation(&self) -> Operation<IO, T> {
-        Operation::new(&self.shared, Interest::Stream(self.id))
+    pub(crate) fn operation(&self, rank: Rank) -> Operation<IO, T> {
+        Operation::new(&self.shared, rank, Interest::Stream(self.id))
     }
 
     /// Does something to the exchange that `key` names, which must be one of this stream.
@@ -349,56 +268,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
                 inner.engine.drain();
             }
         });
-    }
-}
-
-/// One waiting operation. Dropping it gives up its place, and nothing else.
-pub(crate) struct Operation<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
-    shared: Arc<Shared<IO, T>>,
-    interest: Interest,
-    number: Option<u64>,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Operation<IO, T> {
-    pub(crate) fn new(shared: &Arc<Shared<IO, T>>, interest: Interest) -> Self {
-        Self { shared: shared.clone(), interest, number: None }
-    }
-
-    /// Polls `condition`, turning the engine in between.
-    pub(crate) fn poll<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>,
-    ) -> Poll<R> {
-        let mut inner = self.shared.lock();
-        let mut result = condition(&mut inner);
-        if result.is_pending() {
-            let number = *self.number.get_or_insert_with(|| {
-                inner.next_operation += 1;
-                inner.next_operation
-            });
-            inner.enter(number, self.interest, cx.waker());
-            inner.turn();
-            result = condition(&mut inner);
-        }
-        if result.is_ready()
-            && let Some(number) = self.number.take()
-        {
-            inner.leave(number);
-        }
-        result
-    }
-
-    /// Waits for `condition`.
-    pub(crate) async fn until<R>(mut self, mut condition: impl FnMut(&mut Inner<IO, T>) -> Poll<R>) -> R {
-        std::future::poll_fn(|cx| self.poll(cx, &mut condition)).await
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Operation<IO, T> {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.shared.lock().leave(number);
-        }
     }
 }

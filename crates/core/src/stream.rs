@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     event::Protocol,
     key::Key,
+    lead::Rank,
     response::ResponseHead,
     shared::{Handle, Operation, Sent},
     timer::Timer,
@@ -151,7 +152,7 @@ pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Sending<IO, T> {
     fn new(handle: &Arc<Handle<IO, T>>, key: Key, queued: Result<(), Error>) -> Self {
-        Self { operation: handle.operation(), _handle: handle.clone(), key, refused: queued.err() }
+        Self { operation: handle.operation(Rank::Future), _handle: handle.clone(), key, refused: queued.err() }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     error::{Code, Error},
     key::Key,
+    lead::Rank,
     shared::{Handle, Operation, Pulled},
     timer::Timer,
 };
@@ -38,8 +39,8 @@ pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Upgraded<IO, T> {
     pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key) -> Self {
         Self {
-            reader: handle.operation(),
-            writer: handle.operation(),
+            reader: handle.operation(Rank::Half),
+            writer: handle.operation(Rank::Half),
             handle,
             key,
             pulling: false,
