@@ -121,6 +121,11 @@ impl<I: Copy> Table<I> {
     /// another's turn the end of that looks after it.
     fn leave(&self, seat: Seat) -> Vec<Waker> {
         let mut seats = self.seats();
+        if seats.turning == Some(seat) {
+            // Its turn has panicked: what that left undone is for the next.
+            seats.turning = None;
+            seats.called = true;
+        }
         seats.waiting.remove(&seat);
         if seats.called && seats.turning.is_none() { seats.leaders() } else { Vec::new() }
     }

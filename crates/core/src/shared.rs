@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     engine::{Engine, ResetReason},
-    error::{CloseReason, Code, Error},
+    error::{CloseCode, CloseReason, Code, Error},
     event::{Event, Protocol, RequestBody, RequestHead},
     key::Key,
     lead::{self, Machine, Rank, Table},
@@ -76,6 +77,8 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     /// A request was asked for and has not come.
     pub(crate) asked: bool,
     pub(crate) closed: Option<CloseReason>,
+    /// A turn has begun; still so when the next begins, if it panicked.
+    turning: bool,
 }
 
 pub(crate) type Shared<IO, T> = lead::Shared<Inner<IO, T>>;
@@ -91,6 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             arrivals: VecDeque::new(),
             asked: false,
             closed: None,
+            turning: false,
         }
     }
 
@@ -191,6 +195,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
     type Interest = Interest;
 
     fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Interest>) {
+        if mem::replace(&mut self.turning, true) {
+            let reason = CloseReason::new(CloseCode::Internal, "a turn of the connection has panicked");
+            return self.note(Event::Closed(reason), table);
+        }
         loop {
             let now = self.timer.now();
             self.engine.turn(cx, now);
@@ -199,9 +207,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
             }
             match self.engine.deadline() {
                 Some(deadline) if self.timer.poll_until(deadline, cx).is_ready() => {}
-                _ => return,
+                _ => break,
             }
         }
+        self.turning = false;
     }
 }
 

@@ -5,8 +5,12 @@ mod rig;
 
 use std::{
     future::Future,
+    io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -16,11 +20,12 @@ use hyperpull::{
     Body, Connection, Driver, Input, Key, Output, Sending, Stream, Upgraded, Writer,
     config::Config,
     engine::Engine,
+    error::CloseCode,
     timer::{NoTimer, Timer, TokioTimer},
 };
 use rig::run;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     task::yield_now,
 };
 
@@ -94,6 +99,50 @@ fn a_read_of_a_tunnel_that_was_given_up_does_not_stop_the_other_streams() {
         assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), "served");
         other.await.unwrap();
         drop(tunnel);
+    });
+}
+
+/// A transport that panics when it is told to.
+struct Panics(DuplexStream, Arc<AtomicBool>);
+
+impl AsyncRead for Panics {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        assert!(!self.1.load(SeqCst), "told to panic");
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn a_turn_that_panics_ends_the_connection_for_all_who_wait() {
+    run(async {
+        let (mut client, server) = duplex(1 << 16);
+        let panics = Arc::new(AtomicBool::new(false));
+        let connection = Arc::new(connection(Panics(server, panics.clone())));
+        let wait = |connection: &Arc<Connection<_, _>>| {
+            let connection = connection.clone();
+            tokio::spawn(async move { connection.next().await.is_none() })
+        };
+        let (leader, follower) = (wait(&connection), wait(&connection));
+        yield_now().await;
+        panics.store(true, SeqCst);
+        client.write_all(GET).await.unwrap();
+        assert!(leader.await.unwrap_err().is_panic());
+        assert!(follower.await.unwrap(), "there will be no more streams");
+        assert_eq!(connection.closed().await.code, CloseCode::Internal);
     });
 }
 
