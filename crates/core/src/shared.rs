@@ -132,6 +132,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
+    /// The head of an h1 request was under way when the handles of the only stream went.
+    fn orphaned(&self, key: Key) -> bool {
+        self.protocol == Some(Protocol::Http1) && !self.streams.contains_key(&key.stream)
+    }
+
     fn note(&mut self, event: Event, table: &Table<Interest>) {
         let interest = match event {
             Event::Open(protocol) => {
@@ -202,12 +207,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
         loop {
             let now = self.timer.now();
             self.engine.turn(cx, now);
+            let mut refused = false;
             while let Some(event) = self.engine.next_event() {
-                self.note(event, table);
+                match event {
+                    Event::Request { key, .. } if self.orphaned(key) => {
+                        refused = true;
+                        self.engine.reset(key.stream, ResetReason::Refused);
+                    }
+                    event => self.note(event, table),
+                }
             }
-            match self.engine.deadline() {
-                Some(deadline) if self.timer.poll_until(deadline, cx).is_ready() => {}
-                _ => break,
+            let late = self.engine.deadline().is_some_and(|deadline| self.timer.poll_until(deadline, cx).is_ready());
+            if !(refused || late) {
+                break;
             }
         }
         self.turning = false;
@@ -215,7 +227,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
 }
 
 /// What the handles of one stream hold together. With the last of them goes the stream: an answer that was given is
-/// still sent, a request that was not answered is reset, and an h1 connection, which has no other stream, drains.
+/// still sent, a request that was not answered is reset, one that nobody has seen so that the peer may try again (RFC
+/// 9113 section 8.7), and an h1 connection, which has no other stream, drains.
 pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     pub(crate) shared: Arc<Shared<IO, T>>,
     pub(crate) id: u32,
@@ -270,12 +283,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
     fn drop(&mut self) {
         let id = self.id;
-        self.shared.command(|inner| {
-            if inner.streams.remove(&id).is_some_and(|stream| stream.owing) {
-                inner.engine.reset(id, ResetReason::Cancel);
-            } else if inner.protocol == Some(Protocol::Http1) {
-                inner.engine.drain();
-            }
+        self.shared.command(|inner| match inner.streams.remove(&id) {
+            Some(stream) if stream.owing => inner.engine.reset(id, ResetReason::Cancel),
+            Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),
+            _ if inner.protocol == Some(Protocol::Http1) => inner.engine.drain(),
+            _ => {}
         });
     }
 }

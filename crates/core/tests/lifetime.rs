@@ -1,0 +1,133 @@
+//! Handles that are dropped early or kept late: what their exchanges come to, and that each keeps to its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod rig;
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::{Reason, client::SendRequest};
+use http::{Method, Request, Response};
+use hyperpull::{Connection, config::Config, error::CloseCode, timer::TokioTimer};
+use rig::run;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    task::{LocalSet, spawn_local, yield_now},
+};
+
+type Pipe = Connection<DuplexStream, TokioTimer>;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+fn connection() -> (DuplexStream, Pipe) {
+    let (client, server) = duplex(1 << 16);
+    (client, Connection::new(0, server, Arc::new(Config::default()), TokioTimer::default()))
+}
+
+async fn local<F: Future>(test: F) -> F::Output {
+    LocalSet::new().run_until(test).await
+}
+
+/// A driven HTTP/2 connection and a client of it.
+async fn h2_pair() -> (SendRequest<Bytes>, Pipe) {
+    let (client, connection) = connection();
+    spawn_local(connection.driver());
+    let (sender, client) = h2::client::handshake(client).await.unwrap();
+    spawn_local(client);
+    (sender, connection)
+}
+
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// `future`'s output; `None` if it is pending after so many polls.
+async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+#[test]
+fn a_stream_that_nobody_looked_into_is_refused_so_that_the_peer_may_try_again() {
+    run(local(async {
+        let (mut sender, connection) = h2_pair().await;
+        for (looked, reason) in [(false, Reason::REFUSED_STREAM), (true, Reason::CANCEL)] {
+            let request = Request::get("http://a/").body(()).unwrap();
+            let (answer, _) = sender.send_request(request, true).unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            if looked {
+                drop(input.next().await.unwrap().unwrap());
+            }
+            drop((input, output));
+            assert_eq!(answer.await.unwrap_err().reason(), Some(reason));
+        }
+    }));
+}
+
+#[test]
+fn a_request_that_comes_when_its_stream_has_gone_ends_the_connection() {
+    run(local(async {
+        let (mut client, connection) = connection();
+        let driver = spawn_local(connection.driver());
+        client.write_all(&GET[..10]).await.unwrap();
+        let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+        assert!(poll_once(input.next()).is_pending());
+        yield_now().await;
+        drop((input, output));
+        client.write_all(&GET[10..]).await.unwrap();
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        drop(client);
+        driver.await.unwrap();
+    }));
+}
+
+#[test]
+fn an_upgrade_that_is_dropped_resets_its_stream_alone() {
+    for polls in 0..3 {
+        run(local(async move {
+            let (mut sender, connection) = h2_pair().await;
+            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
+            let (answer, _out) = sender.send_request(connect, false).unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            drop(polled(output.upgrade(input, key, Response::new(())), polls).await);
+            let end = match answer.await {
+                Ok(mut answer) => answer.body_mut().data().await.unwrap().unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(end.reason(), Some(Reason::CANCEL), "dropped at poll {polls}");
+
+            let (answer, _) = sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+            let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            output.send((key, Response::new("served"))).await.unwrap();
+            assert_eq!(answer.await.unwrap().body_mut().data().await.unwrap().unwrap(), "served");
+        }));
+        run(local(async move {
+            let (mut client, connection) = connection();
+            let driver = spawn_local(connection.driver());
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            drop(polled(output.upgrade(input, key, Response::new(())), polls).await);
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            assert_eq!(driver.await.unwrap().code, CloseCode::Closed, "dropped at poll {polls}");
+        }));
+    }
+}
