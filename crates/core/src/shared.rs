@@ -48,13 +48,35 @@ pub(crate) struct Arrived {
 #[derive(Default, Debug)]
 pub(crate) struct StreamState {
     pub(crate) request: Option<Arrived>,
-    pub(crate) pulled: Option<Result<Pulled, Error>>,
-    pub(crate) written: u64,
+    /// The request that came last. The next comes when its exchange has ended.
+    current: Option<Key>,
+    /// The answer to a pull of the current request's body.
+    pulled: Option<Result<Pulled, Error>>,
+    /// Bytes of the current answer that have been sent.
+    written: u64,
     pub(crate) upgraded: bool,
     /// A request was fetched and the caller has not given its whole answer.
     pub(crate) owing: bool,
-    /// How the exchange ended.
-    pub(crate) outcome: Option<(Key, Result<Sent, Error>)>,
+    /// How the last exchange ended.
+    outcome: Option<(Key, Result<Sent, Error>)>,
+    /// The answers whose `Sending` is held, and how their exchanges ended: it may be polled after the next has ended.
+    sendings: Vec<(Key, Option<Result<Sent, Error>>)>,
+}
+
+impl StreamState {
+    fn arrived(&mut self, arrived: Arrived) {
+        self.current = Some(arrived.key);
+        self.pulled = None;
+        self.written = 0;
+        self.request = Some(arrived);
+    }
+
+    fn ended(&mut self, key: Key, outcome: Result<Sent, Error>) {
+        for (_, kept) in self.sendings.iter_mut().filter(|(sending, _)| *sending == key) {
+            *kept = Some(outcome.clone());
+        }
+        self.outcome = Some((key, outcome));
+    }
 }
 
 /// What an operation waits for.
@@ -115,12 +137,49 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         self.outcome(key).map_ok(drop)
     }
 
+    /// Gives the whole answer, or the end of one.
+    pub(crate) fn answer(
+        &mut self,
+        key: Key,
+        answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        answer(&mut self.engine)?;
+        if let Some(stream) = self.streams.get_mut(&key.stream) {
+            stream.owing = false;
+        }
+        Ok(())
+    }
+
+    /// A `Sending` waits for the outcome.
+    pub(crate) fn hold(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get_mut(&key.stream) {
+            stream.sendings.push((key, None));
+        }
+    }
+
+    /// As `outcome`, for an answer whose `Sending` is held.
+    pub(crate) fn sending(&mut self, key: Key) -> Poll<Result<Sent, Error>> {
+        let sendings = self.streams.get(&key.stream).map_or(&[][..], |stream| &stream.sendings);
+        match sendings.iter().find(|(sending, _)| *sending == key) {
+            Some((_, Some(outcome))) => Poll::Ready(outcome.clone()),
+            _ => self.outcome(key),
+        }
+    }
+
+    /// The `Sending` is not held any more.
+    pub(crate) fn forget(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get_mut(&key.stream) {
+            stream.sendings.retain(|(sending, _)| *sending != key);
+        }
+    }
+
     /// The answer to the pull of a chunk.
     pub(crate) fn chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
-        match self.streams.get_mut(&key.stream).and_then(|stream| stream.pulled.take()) {
-            Some(pulled) => Poll::Ready(pulled),
-            None if self.closed.is_some() => Poll::Ready(Err(self.ended())),
-            None => Poll::Pending,
+        let stream = self.streams.get_mut(&key.stream).filter(|stream| stream.current == Some(key));
+        match stream.map(|stream| stream.pulled.take()) {
+            Some(Some(pulled)) => Poll::Ready(pulled),
+            Some(None) if self.closed.is_none() => Poll::Pending,
+            _ => Poll::Ready(Err(self.ended())),
         }
     }
 
@@ -149,25 +208,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             }
             Event::Request { key, head, body } => {
                 self.asked = false;
-                self.streams.entry(key.stream).or_default().request = Some(Arrived { key, head, body });
+                let arrived = Arrived { key, head, body };
                 if self.protocol == Some(Protocol::Http2) {
+                    self.streams.entry(key.stream).or_default().arrived(arrived);
                     self.arrivals.push_back(key.stream);
                     Interest::Connection
                 } else {
-                    Interest::Stream(key.stream)
+                    self.tell(key, |stream| stream.arrived(arrived))
                 }
             }
             Event::Chunk { key, bytes } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::Chunk(bytes)))),
             Event::End { key, trailers } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers)))),
             Event::BodyFailed { key, error } => self.tell(key, |stream| stream.pulled = Some(Err(error))),
             Event::Written { key, bytes } => self.tell(key, |stream| stream.written = bytes),
-            Event::Sent { key, bytes, at } => {
-                self.tell(key, |stream| stream.outcome = Some((key, Ok(Sent { bytes, at }))))
-            }
+            Event::Sent { key, bytes, at } => self.tell(key, |stream| stream.ended(key, Ok(Sent { bytes, at }))),
             Event::Failed { key, error } => self.tell(key, |stream| {
                 stream.owing = false;
                 stream.pulled.get_or_insert(Err(error.clone()));
-                stream.outcome = Some((key, Err(error)));
+                stream.ended(key, Err(error));
             }),
             Event::Upgraded(key) => self.tell(key, |stream| stream.upgraded = true),
             Event::Refused(_) => return,
@@ -254,21 +312,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
             return Err(Error::new(Code::KeyUnknown, "the key names no request of this stream"));
         }
         self.shared.command(command)
-    }
-
-    /// Gives the whole answer, or the end of one.
-    pub(crate) fn answer(
-        &self,
-        key: Key,
-        answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.command(key, |inner| {
-            answer(&mut inner.engine)?;
-            if let Some(stream) = inner.streams.get_mut(&key.stream) {
-                stream.owing = false;
-            }
-            Ok(())
-        })
     }
 
     /// Asks for a chunk of the body or the tunnel.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     body::Body,
-    engine::ResetReason,
+    engine::{Engine, ResetReason},
     error::Error,
     event::Protocol,
     key::Key,
@@ -65,8 +65,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
                 if let Some((stream, arrived)) = stream.and_then(|stream| stream.request.take().map(|it| (stream, it)))
                 {
                     stream.owing = true;
-                    stream.written = 0;
-                    stream.pulled = None;
                     return Poll::Ready(Some(arrived));
                 }
                 if inner.closed.is_some() || inner.protocol == Some(Protocol::Http2) {
@@ -101,9 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     /// anything is sent, with `PeerClosed`, `PeerReset`, `WriteStalled` or `Io` after.
     pub fn send<B: Into<Bytes>>(&mut self, (key, response): (Key, Response<B>)) -> Sending<IO, T> {
         let (parts, body) = response.into_parts();
-        let queued = ResponseHead::try_from(parts)
-            .and_then(|head| self.handle.answer(key, |engine| engine.send(key, head, body.into(), None)));
-        Sending::new(&self.handle, key, queued)
+        Sending::new(&self.handle, key, |engine| engine.send(key, parts.try_into()?, body.into(), None))
     }
 
     /// Begins an answer that is written piece by piece.
@@ -145,14 +141,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
 /// An answer on its way. Resolves when it has been sent. Cancel-safe.
 pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     operation: Operation<IO, T>,
-    _handle: Arc<Handle<IO, T>>,
+    handle: Arc<Handle<IO, T>>,
     key: Key,
+    /// Its outcome is kept for it.
+    held: bool,
     refused: Option<Error>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Sending<IO, T> {
-    fn new(handle: &Arc<Handle<IO, T>>, key: Key, queued: Result<(), Error>) -> Self {
-        Self { operation: handle.operation(Rank::Future), _handle: handle.clone(), key, refused: queued.err() }
+    fn new(handle: &Arc<Handle<IO, T>>, key: Key, answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>) -> Self {
+        let queued = handle.command(key, |inner| {
+            inner.answer(key, answer)?;
+            inner.hold(key);
+            Ok(())
+        });
+        let held = queued.is_ok();
+        Self { operation: handle.operation(Rank::Future), handle: handle.clone(), key, held, refused: queued.err() }
     }
 }
 
@@ -164,7 +168,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Future for Sending<IO, T> {
             return Poll::Ready(Err(error));
         }
         let key = self.key;
-        self.operation.poll(cx, |inner| inner.outcome(key))
+        self.operation.poll(cx, |inner| inner.sending(key))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Sending<IO, T> {
+    fn drop(&mut self) {
+        if self.held {
+            self.handle.shared.lock().forget(self.key);
+        }
     }
 }
 
@@ -189,7 +201,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
     /// Ends the answer, with a trailer section if there is one. Resolves when all of it has been sent.
     pub fn finish(self, trailers: Option<HeaderMap>) -> Sending<IO, T> {
         let key = self.key;
-        let queued = self.output.handle.answer(key, |engine| engine.finish(key, trailers));
-        Sending::new(&self.output.handle, key, queued)
+        Sending::new(&self.output.handle, key, |engine| engine.finish(key, trailers))
     }
 }

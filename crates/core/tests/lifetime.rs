@@ -13,7 +13,12 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, client::SendRequest};
 use http::{Method, Request, Response};
-use hyperpull::{Connection, config::Config, error::CloseCode, timer::TokioTimer};
+use hyperpull::{
+    Connection,
+    config::Config,
+    error::{CloseCode, Code},
+    timer::TokioTimer,
+};
 use rig::run;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -23,6 +28,7 @@ use tokio::{
 type Pipe = Connection<DuplexStream, TokioTimer>;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn connection() -> (DuplexStream, Pipe) {
     let (client, server) = duplex(1 << 16);
@@ -58,6 +64,43 @@ async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
         future.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+#[test]
+fn the_body_of_an_old_request_takes_nothing_of_the_next() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(POST).await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, mut old) = input.next().await.unwrap().unwrap();
+        assert!(poll_once(old.body_mut().chunk()).is_pending());
+        client.write_all(b"0\r\n\r\n").await.unwrap();
+        // The end has come and nobody has fetched it.
+        assert!(poll_once(input.next()).is_pending());
+        output.send((key, Response::new(""))).await.unwrap();
+        client.write_all(POST).await.unwrap();
+        let (_, mut new) = input.next().await.unwrap().unwrap();
+        assert!(poll_once(new.body_mut().chunk()).is_pending());
+        client.write_all(b"1\r\nx\r\n").await.unwrap();
+        assert_eq!(old.body_mut().chunk().await.unwrap_err().code(), Code::Closed);
+        assert_eq!(new.body_mut().chunk().await.unwrap().unwrap(), "x");
+    });
+}
+
+#[test]
+fn an_answer_tells_that_it_was_sent_though_the_next_was_sent_since() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(&GET.repeat(2)).await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let first = output.send((key, Response::new("1")));
+        let (key, _) = input.next().await.unwrap().unwrap();
+        output.send((key, Response::new("22"))).await.unwrap();
+        // One that was refused does not take its place.
+        assert_eq!(output.send((key, Response::new(""))).await.unwrap_err().code(), Code::KeyUsed);
+        assert_eq!(first.await.unwrap().bytes, 1);
+    });
 }
 
 #[test]
