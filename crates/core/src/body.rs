@@ -22,12 +22,19 @@ pub struct Body<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,
     state: State,
+    /// What `bytes` has gathered so far.
+    gathered: BytesMut,
 }
 
 enum State {
     Whole(Bytes),
-    Streamed { length: Option<u64>, pulling: bool },
+    Streamed {
+        length: Option<u64>,
+        pulling: bool,
+    },
     Ended(Option<HeaderMap>),
+    /// Told again to who asks again: a beginning must not look like the whole.
+    Failed(Error),
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
@@ -37,26 +44,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
             RequestBody::Complete(bytes) => State::Whole(bytes),
             RequestBody::Streamed { length } => State::Streamed { length, pulling: false },
         };
-        Self { handle, key, state }
+        Self { handle, key, state, gathered: BytesMut::new() }
     }
 
-    /// Bytes still to come, where that is known: Content-Length before the first chunk.
+    /// Bytes still to come, where that is known: Content-Length before the first pull.
     pub fn length(&self) -> Option<u64> {
         match &self.state {
             State::Whole(bytes) => Some(bytes.len() as u64),
             State::Streamed { length, .. } => *length,
             State::Ended(_) => Some(0),
+            State::Failed(_) => None,
         }
     }
 
     /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it.
     ///
-    /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout` or `Protocol`. Cancel-safe: bytes that came
-    /// while nobody waited are given to the next call.
+    /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout` or `Protocol`, and with `Closed` or `KeyUsed`
+    /// once the answer has been sent. Cancel-safe: bytes that came while nobody waited are given to the next call.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if !self.gathered.is_empty() && !matches!(self.state, State::Failed(_)) {
+            return Ok(Some(self.gathered.split().freeze()));
+        }
+        self.pull().await
+    }
+
+    async fn pull(&mut self) -> Result<Option<Bytes>, Error> {
         let key = self.key;
         match &mut self.state {
             State::Ended(_) => return Ok(None),
+            State::Failed(error) => return Err(error.clone()),
             State::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.state = State::Ended(None);
@@ -80,22 +96,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
                 Ok(None)
             }
             Err(error) => {
-                self.state = State::Ended(None);
+                self.state = State::Failed(error.clone());
                 Err(error)
             }
         }
     }
 
-    /// The whole body, if it has no more than `limit` bytes; else fails with `BodyTooLarge`.
+    /// The whole body, if it has no more than `limit` bytes; else fails with `BodyTooLarge`, and what has come can still
+    /// be had with a higher limit or in chunks. Fails otherwise as `chunk` does.
+    ///
+    /// Cancel-safe: what has come so far is kept for the next call, of `chunk` as well.
     pub async fn bytes(&mut self, limit: usize) -> Result<Bytes, Error> {
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            if whole.len() + chunk.len() > limit {
+        loop {
+            if self.gathered.len() > limit {
                 return Err(Error::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")));
             }
-            whole.extend_from_slice(&chunk);
+            match self.pull().await? {
+                Some(chunk) => self.gathered.extend_from_slice(&chunk),
+                None => return Ok(self.gathered.split().freeze()),
+            }
         }
-        Ok(whole.freeze())
     }
 
     /// The trailer section, after the last chunk.

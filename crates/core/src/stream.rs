@@ -102,7 +102,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         Sending::new(&self.handle, key, |engine| engine.send(key, parts.try_into()?, body.into(), None))
     }
 
-    /// Begins an answer that is written piece by piece.
+    /// Begins an answer that is written piece by piece. Fails as `send` does before anything is sent.
     pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
@@ -117,6 +117,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     }
 
     /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves.
+    ///
+    /// Fails with `NotUpgradable`, `KeyUsed`, `KeyUnknown` or `Closed`, or as a sent answer does. Not cancel-safe, since the
+    /// halves are in the future: dropping it drops the stream, which is reset. The rest of an h2 connection goes on.
     pub async fn upgrade(self, input: Input<IO, T>, key: Key, head: Response<()>) -> Result<Upgraded<IO, T>, Error> {
         drop(input);
         let (parts, ()) = head.into_parts();
@@ -138,7 +141,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     }
 }
 
-/// An answer on its way. Resolves when it has been sent. Cancel-safe.
+/// An answer on its way. Resolves when it has been sent. Cancel-safe: dropping it does not take the answer back.
 pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     operation: Operation<IO, T>,
     handle: Arc<Handle<IO, T>>,
@@ -188,17 +191,23 @@ pub struct Writer<'a, IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
-    /// Queues a chunk, then waits until no more than `room` bytes of the body wait to be sent: 0 is a flush.
-    /// Cancel-safe as to the waiting: the chunk is queued at the call's first poll.
-    pub async fn write(&mut self, chunk: impl Into<Bytes>, room: u64) -> Result<(), Error> {
+    /// Queues a chunk at once; the future resolves when no more than `room` bytes of the body wait to be sent: 0 is a
+    /// flush. Fails as [`Output::send`] does.
+    ///
+    /// Cancel-safe: dropping the future, polled or not, does not take the chunk back. To go on waiting, write an empty one.
+    pub fn write<B: Into<Bytes>>(&mut self, chunk: B, room: u64) -> impl Future<Output = Result<(), Error>> {
         let (key, chunk) = (self.key, chunk.into());
         self.queued += chunk.len() as u64;
-        self.output.handle.command(key, |inner| inner.engine.write(key, chunk))?;
         let floor = self.queued.saturating_sub(room);
-        self.output.handle.until(|inner| inner.written(key, floor)).await
+        let queued = self.output.handle.command(key, |inner| inner.engine.write(key, chunk));
+        let wait = self.output.handle.until(move |inner| inner.written(key, floor));
+        async move {
+            queued?;
+            wait.await
+        }
     }
 
-    /// Ends the answer, with a trailer section if there is one. Resolves when all of it has been sent.
+    /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent.
     pub fn finish(self, trailers: Option<HeaderMap>) -> Sending<IO, T> {
         let key = self.key;
         Sending::new(&self.output.handle, key, |engine| engine.finish(key, trailers))

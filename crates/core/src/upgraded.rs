@@ -24,6 +24,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 const PENDING_WRITE_BYTES: u64 = 64 << 10;
 
 /// Bytes both ways, in place of HTTP. `poll_flush` resolves when all that was written has been sent.
+///
+/// Cancel-safe: a read that is given up leaves its bytes to the next, a write takes its bytes when it resolves and not
+/// before, and a flush or a shutdown that is given up can be waited for again.
 pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,

@@ -138,6 +138,37 @@ fn a_request_that_comes_when_its_stream_has_gone_ends_the_connection() {
 }
 
 #[test]
+fn a_body_that_was_cut_short_never_looks_whole() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(POST).await.unwrap();
+        client.write_all(b"3\r\nabc\r\n").await.unwrap();
+        let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
+        let (_, mut request) = input.next().await.unwrap().unwrap();
+        assert!(poll_once(request.body_mut().bytes(100)).is_pending());
+        drop(client);
+        for _ in 0..2 {
+            assert_eq!(request.body_mut().bytes(100).await.unwrap_err().code(), Code::PeerClosed);
+            assert_eq!(request.body_mut().chunk().await.unwrap_err().code(), Code::PeerClosed);
+        }
+    });
+}
+
+#[test]
+fn a_body_larger_than_the_limit_can_still_be_read() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(POST).await.unwrap();
+        client.write_all(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await.unwrap();
+        let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
+        let (_, mut request) = input.next().await.unwrap().unwrap();
+        let body = request.body_mut();
+        assert_eq!(body.bytes(2).await.unwrap_err().code(), Code::BodyTooLarge);
+        assert_eq!(body.bytes(5).await.unwrap(), "abcde");
+    });
+}
+
+#[test]
 fn an_upgrade_that_is_dropped_resets_its_stream_alone() {
     for polls in 0..3 {
         run(local(async move {
