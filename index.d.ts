@@ -95,9 +95,9 @@ export interface Limits {
 
 /** Milliseconds, 0 to 2 147 483 647; 0 turns one off. */
 export interface Timeouts {
-  /** Protocol detection and the h2 preface, from accept. Default 10 000. */
+  /** Protocol detection and the h2 preface with its SETTINGS, from accept. Default 10 000. */
   handshake: number
-  /** From the first byte of a request head to its last; then 408. Default 30 000. */
+  /** From the first byte of a request head to its last; then 408 on h1, and the connection ends. Default 30 000. */
   headers: number
   /** Between request-body bytes, only while the caller is pulling; then ERR_BODY_TIMEOUT. Default 30 000. */
   bodyIdle: number

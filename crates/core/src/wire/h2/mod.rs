@@ -6,6 +6,8 @@
 //! Hot: one turn for a batch of streams; all answers of a batch go out in one flush.
 
 mod commands;
+mod handshake;
+mod incoming;
 mod request;
 mod send;
 mod stream;
@@ -23,7 +25,12 @@ use bytes::Bytes;
 use h2::{Ping, PingPong, Reason, server};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::stream::{Stream, StreamWaker, Woken};
+pub(crate) use self::handshake::{Handshake, handshake};
+use self::{
+    handshake::Opened,
+    incoming::{Incoming, Seen},
+    stream::{Stream, StreamWaker, Woken},
+};
 use super::{End, Turn, Wire, due, earlier};
 use crate::{
     config::Config,
@@ -67,33 +74,9 @@ impl Hasher for StreamHasher {
 
 type Streams = HashMap<u32, Box<Stream>, BuildHasherDefault<StreamHasher>>;
 
-pub(crate) type Handshake<IO> = server::Handshake<Tap<IO>, Bytes>;
-
-/// Begins the handshake: our SETTINGS out, the peer's preface and SETTINGS in.
-pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(tap: Tap<IO>, config: &Config) -> Handshake<IO> {
-    let limits = &config.limits;
-    // One unread upload must not block the rest: a stream's window is a quarter of the connection's.
-    let connection_window = limits.buffered_bytes.clamp(1 << 16, (1 << 31) - 1);
-    let mut builder = server::Builder::new();
-    builder
-        .initial_connection_window_size(connection_window)
-        .initial_window_size((connection_window / 4).max(1 << 14))
-        .max_concurrent_streams(limits.concurrent_streams)
-        // Streams that the peer resets before they are pulled are normal here; more than are open at once are not.
-        .max_pending_accept_reset_streams(limits.concurrent_streams as usize)
-        // Short DATA frames are moved out of h2 once a turn, however slowly they are pulled: a burst of them within one
-        // turn is no attack yet.
-        .data_frame_budget(8 * connection_window as usize)
-        // h2 refuses a list of just this size.
-        .max_header_list_size(u32::try_from(limits.header_bytes.saturating_add(1)).unwrap_or(u32::MAX));
-    if config.extended_connect {
-        builder.enable_connect_protocol();
-    }
-    builder.handshake(tap)
-}
-
 pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
-    connection: server::Connection<Tap<IO>, Bytes>,
+    connection: server::Connection<Incoming<Tap<IO>>, Bytes>,
+    seen: Arc<Seen>,
     tap: Arc<TapState>,
     config: Arc<Config>,
     number: u32,
@@ -116,10 +99,13 @@ pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
     outstanding: usize,
     /// The connection has a new state of which h2 has not told its waker.
     dirty: bool,
-    draining: bool,
+    /// Nothing new is taken; why, if that is how the connection ends.
+    draining: Option<CloseCode>,
     pinger: Option<PingPong>,
     ping: PingState,
     idle_since: Instant,
+    /// The header block that is under way, and since when it is.
+    head_since: Option<(u64, Instant)>,
 }
 
 enum PingState {
@@ -134,16 +120,12 @@ enum PingState {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
-    pub(crate) fn new(
-        number: u32,
-        mut connection: server::Connection<Tap<IO>, Bytes>,
-        tap: Arc<TapState>,
-        config: Arc<Config>,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(number: u32, opened: Opened<IO>, tap: Arc<TapState>, config: Arc<Config>, now: Instant) -> Self {
+        let Opened { mut connection, seen } = opened;
         let pinger = connection.ping_pong();
         Self {
             connection,
+            seen,
             tap,
             config,
             number,
@@ -160,10 +142,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             credits: 0,
             outstanding: 0,
             dirty: false,
-            draining: false,
+            draining: None,
             pinger,
             ping: PingState::Waiting { since: now, read: 0 },
             idle_since: now,
+            head_since: None,
         }
     }
 
@@ -220,12 +203,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
         }
         if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
-            if self.draining {
+            if self.draining.is_some() {
                 let reason = CloseReason::new(CloseCode::KeepAliveTimeout, "no request came in time");
                 return Some(End::Close { reason, linger: false });
             }
             self.idle_since = now;
-            self.drain();
+            self.begin_drain(CloseCode::KeepAliveTimeout);
+        }
+        if self.head_since.is_some_and(|(_, since)| late(since, timeouts.headers)) {
+            turn.refused(Refusal::HeadersTimeout);
+            // Said once; who does not take it is not waited for.
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            let _ = self.connection.poll_closed(turn.cx);
+            let reason = CloseReason::new(CloseCode::HeadersTimeout, "the request head was not complete in time");
+            return Some(End::Close { reason, linger: false });
         }
         self.expire_ping(turn)
     }
@@ -263,9 +254,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     fn ended(&self, result: Result<(), h2::Error>) -> End {
-        if self.draining && self.streams.is_empty() {
+        if let (Some(code), true) = (self.draining, self.streams.is_empty()) {
             // However the peer leaves now: it has got everything.
-            return End::Close { reason: CloseReason::new(CloseCode::Drained, "drained"), linger: false };
+            let message = if code == CloseCode::Drained { "drained" } else { "no request came in time" };
+            return End::Close { reason: CloseReason::new(code, message), linger: false };
         }
         let reason = match (result, self.tap.fault()) {
             (_, Some(Fault::Reset)) => CloseReason::new(CloseCode::PeerReset, "the peer reset the connection"),
@@ -280,6 +272,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             (Ok(()), _) => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
         };
         End::Close { reason, linger: false }
+    }
+
+    fn begin_drain(&mut self, code: CloseCode) {
+        if self.draining.is_none() {
+            self.draining = Some(code);
+            self.connection.graceful_shutdown();
+            self.dirty = true;
+        }
+    }
+
+    /// Notes since when a header block is under way.
+    fn clock_head(&mut self, now: Instant) {
+        let head = self.seen.head();
+        if head != self.head_since.map(|(head, _)| head) {
+            self.head_since = head.map(|head| (head, now));
+        }
     }
 }
 
@@ -317,6 +325,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
                 turn.relay.again();
             }
         }
+        self.clock_head(turn.now);
         None
     }
 
@@ -328,6 +337,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         };
         if self.streams.is_empty() {
             deadline = earlier(deadline, due(self.idle_since, timeouts.keep_alive_idle));
+        }
+        if let Some((_, since)) = self.head_since {
+            deadline = earlier(deadline, due(since, timeouts.headers));
         }
         for stream in self.streams.values() {
             if let Some(since) = stream.stalled_since {
@@ -341,11 +353,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     }
 
     fn drain(&mut self) {
-        if !self.draining {
-            self.draining = true;
-            self.connection.graceful_shutdown();
-            self.dirty = true;
-        }
+        self.begin_drain(CloseCode::Drained);
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {

@@ -25,7 +25,7 @@ const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// Takes streams from h2 as far as they were pulled; while draining, all of them, to refuse them.
     pub(super) fn accept(&mut self, turn: &mut Turn<'_, '_>) -> Poll<Result<(), h2::Error>> {
-        while self.credits > 0 || self.draining {
+        while self.credits > 0 || self.draining.is_some() {
             match self.connection.poll_accept(turn.cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -54,7 +54,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let refusal = match request::check(method, uri, parts.version, &survey, protocol.is_some(), limits) {
             Err(refusal) => Some(refusal),
             Ok(()) if length.is_some_and(|length| length > limits.body_bytes) => Some(Refusal::BodyTooLarge),
-            Ok(()) => self.draining.then_some(Refusal::Draining),
+            Ok(()) => self.draining.is_some().then_some(Refusal::Draining),
         };
         if let Some(refusal) = refusal {
             turn.refused(refusal);
@@ -71,7 +71,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.credits -= 1;
         self.requests += 1;
         self.last_stream = self.last_stream.max(id);
-        if self.requests >= limits.requests_per_connection && !self.draining {
+        if self.requests >= limits.requests_per_connection {
             self.drain();
         }
         let wake = match self.spare_wakers.pop() {
