@@ -1,11 +1,10 @@
 // The connection: its streams, its addresses, its end and the reason of it.
 import { once } from 'node:events'
-import http2 from 'node:http2'
 import test from 'ava'
 import { Connection } from '../index.js'
 import { h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { answer, barrier, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
+import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
@@ -194,61 +193,6 @@ test('drain: what is left at the deadline is aborted', async (t) => {
   await client.ended
   t.is(client.pending, '')
   await rejected(t, request.stream.send(request.key, {}), 'ERR_CLOSED')
-})
-
-test('timeouts.keepAliveIdle closes a connection that asks for nothing more', async (t) => {
-  const listener = await open(t, { timeouts: { keepAliveIdle: 100 } })
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
-  await request.stream.send(request.key, { body: 'x' })
-  await client.response()
-  t.like(await request.stream.connection.closed, { code: 'keep-alive-timeout', side: 'peer' })
-  t.is(await client.rest(), '')
-})
-
-test('timeouts.keepAliveIdle does not run while the caller is at work', async (t) => {
-  const listener = await open(t, { timeouts: { keepAliveIdle: 50 } })
-  const idle = await RawClient.connect(portOf(listener))
-  await idle.write(get)
-  const first = await pull(listener)
-  await first.stream.send(first.key, {})
-  const busy = await RawClient.connect(portOf(listener))
-  await busy.write(get)
-  const request = await pull(listener)
-  await first.stream.connection.closed // so 50 ms have passed since the request came, or soon will have
-  const later = await RawClient.connect(portOf(listener))
-  await later.write(get)
-  const last = await pull(listener)
-  await last.stream.send(last.key, {})
-  await last.stream.connection.closed // and now they have
-  await request.stream.send(request.key, { body: 'slow work' })
-  t.is((await busy.response()).body.toString(), 'slow work')
-})
-
-test('timeouts.headers answers 408 to a head that does not end', async (t) => {
-  const listener = await open(t, { timeouts: { headers: 100 } })
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('GET / HTTP/1.1\r\nhost: a\r\nx-slow')
-  t.is((await client.response()).status, 408)
-  t.is(await client.rest(), '')
-  await soon(() => listener.stats().refused['headers-timeout'] === 1)
-})
-
-test('timeouts.handshake closes a connection that says nothing', async (t) => {
-  const listener = await open(t, { timeouts: { handshake: 100 } })
-  const client = await RawClient.connect(portOf(listener))
-  t.is(await client.rest(), '')
-  await soon(() => listener.stats().refused['handshake-timeout'] === 1)
-})
-
-test('timeouts.connectionAge drains an old connection', async (t) => {
-  const listener = await open(t, { timeouts: { connectionAge: 100 } })
-  void answer(listener, (request, stream) => stream.send(request.key, { body: 'x' }))
-  const client = http2.connect(`http://127.0.0.1:${portOf(listener)}`)
-  await once(client, 'goaway')
-  await once(client, 'close')
-  t.pass()
 })
 
 test('a fault of the connection rejects the pull of streams on h2', async (t) => {

@@ -183,17 +183,6 @@ for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
   })
 }
 
-test('timeouts.writeStall fails the send of a client that takes nothing', async (t) => {
-  const listener = await open(t, { timeouts: { writeStall: 200 } })
-  const client = await RawClient.connect(portOf(listener))
-  client.socket.pause()
-  await client.write(get)
-  const request = await pull(listener)
-  const error = await rejected(t, request.stream.send(request.key, { body: large }), 'ERR_WRITE_STALLED')
-  t.is(error.side, 'peer')
-  t.like(await request.stream.connection.closed, { code: 'write-stalled' })
-})
-
 test('a buffer may be changed once send was called', async (t) => {
   const listener = await open(t)
   for (const size of [10, 100_000, 3 << 20]) {

@@ -216,15 +216,6 @@ test('an early answer reaches a client that is still uploading', async (t) => {
   t.is(response.body.toString(), 'stop')
 })
 
-test('timeouts.bodyIdle fails a reader whose peer has stopped', async (t) => {
-  const listener = await open(t, { timeouts: { bodyIdle: 100 } })
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 10\r\n') + 'part')
-  const request = await pull(listener)
-  const error = await rejected(t, must(request.body).bytes(), 'ERR_BODY_TIMEOUT')
-  t.is(error.status, 408)
-})
-
 for (const [what, bytes] of [
   ['a size that is no number', 'xyz\r\n'],
   ['a size too large', 'fffffffffffffffff\r\n'],

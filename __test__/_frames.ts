@@ -127,6 +127,8 @@ export interface Manners {
   settings?: Record<number, number>
   /** Nothing that comes is read, until `listen` is called. */
   deaf?: boolean
+  /** PINGs of the server are not answered. */
+  mute?: boolean
 }
 
 export class FrameClient {
@@ -146,9 +148,11 @@ export class FrameClient {
   #length = 0
   #looks = new Set<() => void>()
   #pings = 0
+  readonly #mute: boolean
 
-  private constructor(socket: net.Socket) {
+  private constructor(socket: net.Socket, { mute = false }: Manners) {
     this.socket = socket
+    this.#mute = mute
     this.port = socket.localPort ?? 0
     this.cut = new Promise((resolve) => {
       this.#over = () => {
@@ -166,7 +170,7 @@ export class FrameClient {
   static async connect(port: number, manners: Manners = {}): Promise<FrameClient> {
     const socket = net.connect({ host: '127.0.0.1', port, noDelay: true })
     await once(socket, 'connect')
-    const client = new FrameClient(socket)
+    const client = new FrameClient(socket, manners)
     await client.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', settings(manners.settings))
     if (manners.deaf) return client
     client.listen()
@@ -254,7 +258,7 @@ export class FrameClient {
     }
     this.frames.push({ ...frame, payload: Buffer.from(frame.payload) })
     if (frame.type === SETTINGS && !(frame.flags & ACK)) void this.write(acknowledged)
-    if (frame.type === PING && !(frame.flags & ACK)) void this.write(pong(frame.payload))
+    if (frame.type === PING && !(frame.flags & ACK) && !this.#mute) void this.write(pong(frame.payload))
     if (frame.type === GOAWAY) {
       this.goAway = frame.payload.readUInt32BE(4)
       if (this.goAway !== NO_ERROR) this.#over()

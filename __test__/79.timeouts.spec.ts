@@ -1,0 +1,499 @@
+// Each timeout from outside: it expires at its time and not before, with its own reason, and what must not set it off does not.
+import { setTimeout as sleep } from 'node:timers/promises'
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import type { Connection, IncomingRequest, Listener, ListenOptions, Timeouts } from '../index.js'
+import * as h2 from './_frames.js'
+import { FrameClient } from './_frames.js'
+import { RawClient } from './_raw.js'
+import { answer, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
+
+/** Of a timeout under test. */
+const TIME = 1000
+/** What a busy machine may add before somebody notices. */
+const LATE = 5000
+/** Between the acts of one who is slow and goes on. */
+const PACE = TIME / 5
+
+const get = (path = '/') => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`
+const post = (length: number) => `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${length}\r\n\r\n`
+
+/** `over` comes `time` after now, and not before. What sets the timeout going must be done in `over`. */
+async function expires<T>(t: ExecutionContext, over: () => Promise<T>, time = TIME): Promise<T> {
+  const since = performance.now()
+  const value = await over()
+  const elapsed = performance.now() - since
+  t.true(elapsed >= time && elapsed < time + LATE, `${elapsed} ms, for a timeout of ${time} ms`)
+  return value
+}
+
+/** Does something again and again for several times the timeout, or until `over`. */
+async function goesOn(act: (i: number) => unknown, over?: Promise<unknown>): Promise<void> {
+  const state = over === undefined ? { settled: false } : watch(over)
+  const until = performance.now() + 3 * TIME
+  for (let i = 0; performance.now() < until && !state.settled; i++) {
+    await act(i)
+    await sleep(PACE)
+  }
+}
+
+async function h1Scene(t: ExecutionContext, timeouts: Partial<Timeouts>, options: ListenOptions = {}) {
+  const listener = await open(t, { ...options, timeouts })
+  const client = await RawClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  return { listener, client }
+}
+
+async function h2Scene(t: ExecutionContext, timeouts: Partial<Timeouts>, manners: h2.Manners = {}) {
+  const listener = await open(t, { timeouts })
+  const client = await FrameClient.connect(portOf(listener), manners)
+  t.teardown(() => client.close())
+  return { listener, client, connection: must(await listener.nextConnection()) }
+}
+
+async function pullOf(connection: Connection): Promise<IncomingRequest> {
+  return must(await must(await connection.nextStream()).nextRequest())
+}
+
+/** One exchange with the next connection's or the given one's next request. */
+async function exchange(client: RawClient, request: Promise<IncomingRequest>): Promise<IncomingRequest> {
+  await client.write(get())
+  const pulled = await request
+  await pulled.stream.send(pulled.key, { body: 'x' })
+  await client.response()
+  return pulled
+}
+
+async function h2Exchange(t: ExecutionContext, client: FrameClient, connection: Connection, stream: number): Promise<void> {
+  await client.write(h2.get(stream, '/'))
+  const request = await pullOf(connection)
+  await request.stream.send(request.key, { body: 'x' })
+  t.not(await client.end(stream), null)
+}
+
+/** The one thing that was refused. */
+async function refusedOnce(t: ExecutionContext, listener: Listener, reason: string): Promise<void> {
+  await soon(() => listener.stats().refused[reason] === 1, reason)
+  t.deepEqual(Object.entries(listener.stats().refused).filter(([, count]) => count > 0), [[reason, 1]])
+}
+
+// ---- handshake
+
+for (const [title, protocols, bytes] of [
+  ['says nothing', undefined, ''],
+  ['says nothing to HTTP/2 alone', ['h2'], ''],
+  ['stops within the preface', undefined, 'PRI * HTTP/2.0\r\n\r\nSM\r'],
+  ['says the preface without SETTINGS', undefined, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+] as const) {
+  test(`handshake: a connection that ${title} is closed`, async (t) => {
+    const listener = await open(t, { ...(protocols && { protocols }), timeouts: { handshake: TIME } })
+    await expires(t, async () => {
+      const client = await RawClient.connect(portOf(listener))
+      await client.write(bytes)
+      await client.ended
+    })
+    await refusedOnce(t, listener, 'handshake-timeout')
+    await soon(() => listener.stats().connectionsOpen === 0)
+  })
+}
+
+// HTTP/1.1 alone needs no detection, and the connection is known at once.
+test.failing('handshake: a connection that says nothing to HTTP/1.1 alone is closed', async (t) => {
+  const listener = await open(t, { protocols: ['http/1.1'], timeouts: { handshake: TIME, keepAliveIdle: 2 * TIME } })
+  const client = await RawClient.connect(portOf(listener))
+  await client.ended
+  t.is((await must(await listener.nextConnection()).closed).code, 'handshake-timeout')
+})
+
+test('handshake: a preface byte by byte gets no more time', async (t) => {
+  const { client, listener } = await h1Scene(t, { handshake: TIME })
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+  await goesOn((i) => client.write(preface[i]!).catch(() => {}), client.ended)
+  await client.ended
+  await refusedOnce(t, listener, 'handshake-timeout')
+})
+
+test('handshake: does not run once the protocol is known', async (t) => {
+  const { client, listener } = await h1Scene(t, { handshake: TIME })
+  await client.write('GET /')
+  await sleep(2 * TIME)
+  await client.write('slow HTTP/1.1\r\nhost: a\r\n\r\n')
+  const request = await pull(listener)
+  t.is(request.path, '/slow')
+  await request.stream.send(request.key, { body: 'x' })
+  t.is((await client.response()).status, 200)
+})
+
+test('h2: handshake: does not run once the protocol is known', async (t) => {
+  const { client, connection } = await h2Scene(t, { handshake: TIME })
+  await sleep(2 * TIME)
+  await h2Exchange(t, client, connection, 1)
+  t.false(client.isCut)
+})
+
+// ---- headers
+
+for (const nth of ['first', 'second'] as const) {
+  test(`headers: the ${nth} head of a connection, sent byte by byte without an end, is 408`, async (t) => {
+    const { client, listener } = await h1Scene(t, { headers: TIME })
+    const connection = nth === 'second' ? (await exchange(client, pull(listener))).stream.connection : null
+    await expires(t, async () => {
+      await client.write('GET / HTTP/1.1\r\nhost: a\r\nx: ')
+      const response = client.response()
+      await goesOn(() => client.write('y').catch(() => {}), response)
+      t.is((await response).status, 408)
+    })
+    t.is(await client.rest(), '')
+    await refusedOnce(t, listener, 'headers-timeout')
+    t.like(await (connection ?? must(await listener.nextConnection())).closed, { code: 'headers-timeout', side: 'peer' })
+  })
+}
+
+test('headers: neither the time before a head, nor that of a body, nor that of the answer counts', async (t) => {
+  const { client, listener } = await h1Scene(t, { headers: TIME })
+  await sleep(2 * TIME)
+  await client.write(post(8))
+  const request = await pull(listener)
+  const body = must(request.body).text()
+  await goesOn((i) => i < 8 && client.write(String(i)))
+  t.is(await body, '01234567')
+  // Half of the next head is there, and nobody reads it.
+  await client.write('GET /next HTT')
+  await sleep(2 * TIME)
+  await request.stream.send(request.key, { body: 'x' })
+  t.is((await client.response()).status, 200)
+  await client.write('P/1.1\r\nhost: a\r\n\r\n')
+  const next = must(await request.stream.nextRequest())
+  await next.stream.send(next.key, { body: 'y' })
+  t.is((await client.response()).body.toString(), 'y')
+})
+
+for (const [title, begin] of [
+  // The 9 bytes of a frame's head say how long it is.
+  ['a HEADERS frame that comes byte by byte', h2.frame(h2.HEADERS, h2.END_STREAM, 3, Buffer.alloc(1000)).subarray(0, 9)],
+  ['a header block that waits for its CONTINUATION', h2.frame(h2.HEADERS, h2.END_STREAM, 3, h2.block('GET', '/'))],
+] as const) {
+  test(`h2: headers: ${title} ends the connection`, async (t) => {
+    const { client, connection, listener } = await h2Scene(t, { headers: TIME })
+    await h2Exchange(t, client, connection, 1)
+    await expires(t, async () => {
+      await client.write(begin)
+      if (begin.length === 9) await goesOn(() => client.write('x'), client.cut)
+      await client.cut
+    })
+    t.is(client.goAway, h2.ENHANCE_YOUR_CALM)
+    t.like(await connection.closed, { code: 'headers-timeout', side: 'peer' })
+    await refusedOnce(t, listener, 'headers-timeout')
+  })
+}
+
+test('h2: headers: neither an idle stream nor a slow header block in time is cut', async (t) => {
+  const { client, connection } = await h2Scene(t, { headers: TIME })
+  const bytes = h2.block('GET', '/slow')
+  for (const stream of [1, 3, 5]) {
+    // Each takes more than half of the time; all of them together take more than all of it.
+    await client.write(h2.frame(h2.HEADERS, h2.END_STREAM, stream, bytes.subarray(0, 10)))
+    await sleep(TIME / 2)
+    await client.write(h2.frame(h2.CONTINUATION, h2.END_HEADERS, stream, bytes.subarray(10)))
+    const request = await pullOf(connection)
+    await request.stream.send(request.key, { body: 'x' })
+    t.not(await client.end(stream), null)
+  }
+  await client.write(h2.post(7, '/body'))
+  const request = await pullOf(connection)
+  await sleep(2 * TIME)
+  await request.stream.send(request.key, { body: 'x' })
+  t.not(await client.end(7), null)
+  t.true(await client.ping())
+})
+
+// ---- bodyIdle
+
+test('bodyIdle: the reader is told, can answer, and the connection ends', async (t) => {
+  const { client, listener } = await h1Scene(t, { bodyIdle: TIME })
+  await client.write(post(10) + 'part')
+  const request = await pull(listener)
+  const error = await expires(t, () => rejected(t, must(request.body).bytes(), 'ERR_BODY_TIMEOUT'))
+  t.like(error, { side: 'peer', status: 408 })
+  await request.stream.send(request.key, { status: 408, body: 'too slow' })
+  const response = await client.response()
+  t.is(response.status, 408)
+  t.is(response.get('connection'), 'close')
+  t.is(await client.rest(), '')
+})
+
+test.failing('bodyIdle: it is the reason why the connection ends', async (t) => {
+  const { client, listener } = await h1Scene(t, { bodyIdle: TIME })
+  await client.write(post(10) + 'part')
+  const request = await pull(listener)
+  await rejected(t, must(request.body).bytes(), 'ERR_BODY_TIMEOUT')
+  await request.stream.send(request.key, { status: 408 })
+  await client.rest()
+  client.close()
+  t.like(await request.stream.connection.closed, { code: 'body-timeout', side: 'peer' })
+})
+
+test('h2: bodyIdle: the reader is told, can answer, and the connection goes on', async (t) => {
+  const { client, connection } = await h2Scene(t, { bodyIdle: TIME })
+  await client.write(h2.post(1, '/'), h2.data(1, 'part'))
+  const request = await pullOf(connection)
+  const error = await expires(t, () => rejected(t, must(request.body).bytes(), 'ERR_BODY_TIMEOUT'))
+  t.like(error, { side: 'peer', status: 408 })
+  await request.stream.send(request.key, { status: 408 })
+  t.is(h2.statusOf(must(await client.head(1))), 408)
+  await h2Exchange(t, client, connection, 3)
+})
+
+test('bodyIdle: a byte at a time keeps it from expiring, and so does a caller who does not pull', async (t) => {
+  const { client, listener } = await h1Scene(t, { bodyIdle: TIME })
+  await client.write(post(20))
+  const request = await pull(listener)
+  await sleep(2 * TIME)
+  const body = must(request.body).text()
+  let sent = 0
+  await goesOn(async () => (await client.write('x'), sent++))
+  await client.write('x'.repeat(20 - sent))
+  t.is(await body, 'x'.repeat(20))
+  await request.stream.send(request.key, {})
+})
+
+test('h2: bodyIdle: a byte at a time keeps it from expiring, and so does a caller who does not pull', async (t) => {
+  const { client, connection } = await h2Scene(t, { bodyIdle: TIME })
+  await client.write(h2.post(1, '/'))
+  const request = await pullOf(connection)
+  await sleep(2 * TIME)
+  const body = must(request.body).text()
+  let sent = 0
+  await goesOn(() => (sent++, client.write(h2.data(1, 'x'))))
+  await client.write(h2.data(1, '', true))
+  t.is(await body, 'x'.repeat(sent))
+  await request.stream.send(request.key, {})
+})
+
+// ---- keepAliveIdle
+
+test('keepAliveIdle: a connection that asks for nothing more is closed', async (t) => {
+  const { client, listener } = await h1Scene(t, { keepAliveIdle: TIME })
+  const reason = await expires(t, async () => {
+    const request = await exchange(client, pull(listener))
+    t.is(await client.rest(), '')
+    return request.stream.connection.closed
+  })
+  t.like(reason, { code: 'keep-alive-timeout', side: 'peer' })
+  t.is(await client.ended, 'end')
+})
+
+test('h2: keepAliveIdle: a connection that asks for nothing more is told GOAWAY and closed', async (t) => {
+  const { client, connection } = await h2Scene(t, { keepAliveIdle: TIME })
+  const reason = await expires(t, async () => {
+    await h2Exchange(t, client, connection, 1)
+    await client.cut
+    return connection.closed
+  })
+  t.is(client.goAway, h2.NO_ERROR)
+  t.like(reason, { code: 'keep-alive-timeout', side: 'peer' })
+})
+
+test('h2: keepAliveIdle: one that does not answer the GOAWAY either is closed', async (t) => {
+  const { client, connection } = await expires(t, async () => {
+    const scene = await h2Scene(t, { keepAliveIdle: TIME }, { mute: true })
+    await scene.client.cut
+    return scene
+  }, 2 * TIME)
+  t.is(client.goAway, h2.NO_ERROR)
+  t.like(await connection.closed, { code: 'keep-alive-timeout', side: 'peer' })
+})
+
+test('keepAliveIdle: runs neither while the caller is at work nor while requests come', async (t) => {
+  const { client, listener } = await h1Scene(t, { keepAliveIdle: TIME })
+  await client.write(get())
+  const request = await pull(listener)
+  await sleep(2 * TIME)
+  await request.stream.send(request.key, { body: 'x' })
+  await client.response()
+  await goesOn(() => exchange(client, request.stream.nextRequest().then(must)))
+  t.pass()
+})
+
+test('h2: keepAliveIdle: runs neither while the caller is at work nor while requests come', async (t) => {
+  const { client, connection } = await h2Scene(t, { keepAliveIdle: TIME })
+  await client.write(h2.get(1, '/'))
+  const request = await pullOf(connection)
+  await sleep(2 * TIME)
+  await request.stream.send(request.key, { body: 'x' })
+  await goesOn((i) => h2Exchange(t, client, connection, 2 * i + 3))
+  t.is(client.goAway, null)
+})
+
+// ---- writeStall
+
+const LARGE = Buffer.alloc(32 << 20)
+
+test('writeStall: a client that takes nothing of its answer is cut', async (t) => {
+  const { client, listener } = await h1Scene(t, { writeStall: TIME })
+  client.socket.pause()
+  await client.write(get())
+  const request = await pull(listener)
+  const error = await expires(t, () => rejected(t, request.stream.send(request.key, { body: LARGE }), 'ERR_WRITE_STALLED'))
+  t.is(error.side, 'peer')
+  t.like(await request.stream.connection.closed, { code: 'write-stalled', side: 'peer' })
+  t.true(request.signal.aborted)
+})
+
+test('h2: writeStall: a stream whose window stays shut is reset, and the connection goes on', async (t) => {
+  const { client, connection } = await h2Scene(t, { writeStall: TIME }, { settings: { [h2.INITIAL_WINDOW_SIZE]: 0 } })
+  await client.write(h2.get(1, '/'))
+  const request = await pullOf(connection)
+  await expires(t, () => rejected(t, request.stream.send(request.key, { body: 'x' }), 'ERR_WRITE_STALLED'))
+  const end = must(await client.end(1))
+  t.deepEqual([end.type, end.payload.readUInt32BE(0)], [h2.RST_STREAM, h2.CANCEL])
+  t.true(request.signal.aborted)
+  await client.write(h2.get(3, '/'), h2.windowUpdate(3, 10))
+  const next = await pullOf(connection)
+  await next.stream.send(next.key, { body: 'x' })
+  t.is(must(await client.end(3)).type, h2.DATA)
+})
+
+test('h2: writeStall: a client that does not read from its socket is cut', async (t) => {
+  const { client, connection } = await h2Scene(t, { writeStall: TIME, keepAliveIdle: TIME })
+  await client.write(h2.windowUpdate(0, LARGE.length), h2.settings({ [h2.INITIAL_WINDOW_SIZE]: LARGE.length }))
+  t.true(await client.ping())
+  client.socket.pause()
+  await client.write(h2.get(1, '/'))
+  const request = await pullOf(connection)
+  await expires(t, () => rejected(t, request.stream.send(request.key, { body: LARGE }), 'ERR_WRITE_STALLED'))
+  // The stream was all there was: the connection is idle now.
+  t.is((await connection.closed).code, 'keep-alive-timeout')
+})
+
+test('writeStall: a slow reader that goes on is not cut', async (t) => {
+  const { client, listener } = await h1Scene(t, { writeStall: TIME })
+  let read = 0
+  client.socket.pause().removeAllListeners('data').on('data', (chunk) => {
+    read += chunk.length
+  })
+  await client.write(get())
+  const request = await pull(listener)
+  const sending = request.stream.send(request.key, { body: LARGE })
+  // On a loopback interface the kernel holds megabytes, and takes more only when a third of them has been read.
+  await goesOn(async (i) => {
+    client.socket.resume()
+    await soon(() => read > (i + 1) << 20, 'the next MiB')
+    client.socket.pause()
+  }, sending)
+  t.false(watch(sending).settled)
+  client.socket.resume()
+  t.is((await sending).bytes, LARGE.length)
+})
+
+test('h2: writeStall: a slow reader that goes on is not cut', async (t) => {
+  const { client, connection } = await h2Scene(t, { writeStall: TIME }, { settings: { [h2.INITIAL_WINDOW_SIZE]: 0 } })
+  await client.write(h2.get(1, '/'))
+  const request = await pullOf(connection)
+  const sending = request.stream.send(request.key, { body: 'x'.repeat(100) })
+  await goesOn(() => client.write(h2.windowUpdate(1, 1)), sending)
+  await client.write(h2.windowUpdate(1, 100))
+  await sending
+  t.is(must(await client.end(1)).type, h2.DATA)
+})
+
+test('writeStall: does not run while the caller has written nothing', async (t) => {
+  const { client, listener } = await h1Scene(t, { writeStall: TIME })
+  await client.write(get())
+  const request = await pull(listener)
+  const writer = request.stream.start(request.key, {})
+  for (const piece of ['one', 'two', 'three']) {
+    await sleep(2 * TIME)
+    await writer.write(piece)
+  }
+  await writer.finish()
+  t.is((await client.response()).body.toString(), 'onetwothree')
+})
+
+// ---- connectionAge
+
+test('connectionAge: an idle connection is closed, a busy one after its answer', async (t) => {
+  const listener = await open(t, { timeouts: { connectionAge: TIME } })
+  await expires(t, async () => {
+    const busy = await RawClient.connect(portOf(listener))
+    await busy.write(get())
+    const request = await pull(listener)
+    const idle = await RawClient.connect(portOf(listener))
+    const { stream } = await exchange(idle, pull(listener))
+    t.is(await idle.ended, 'end')
+    t.like(await stream.connection.closed, { code: 'drained', side: 'local' })
+    t.false(watch(busy.ended).settled)
+    await request.stream.send(request.key, { body: 'x' })
+    t.is((await busy.response()).get('connection'), 'close')
+    t.like(await request.stream.connection.closed, { code: 'drained', side: 'local' })
+  })
+})
+
+test('h2: connectionAge: GOAWAY, and the streams in flight finish', async (t) => {
+  const listener = await open(t, { timeouts: { connectionAge: TIME } })
+  const client = await expires(t, async () => {
+    const client = await FrameClient.connect(portOf(listener))
+    await client.write(h2.get(1, '/'))
+    await client.first(({ type }) => type === h2.GOAWAY)
+    return client
+  })
+  t.is(client.goAway, h2.NO_ERROR)
+  const request = await pull(listener)
+  await request.stream.send(request.key, { body: 'x' })
+  t.is(must(await client.end(1)).type, h2.DATA)
+  t.like(await request.stream.connection.closed, { code: 'drained', side: 'local' })
+})
+
+// ---- h2Ping
+
+/** The answer to a ping is due within 20 s, which is no option. */
+const PONG = 20_000
+
+test('h2Ping: a client that does not answer is closed 20 s later, and its requests fail', async (t) => {
+  const { client, connection } = await h2Scene(t, { h2Ping: TIME }, { mute: true })
+  await client.write(h2.get(1, '/'))
+  const request = await pullOf(connection)
+  await expires(t, () => client.first(({ type, flags }) => type === h2.PING && !(flags & h2.ACK)))
+  await expires(t, () => client.cut, PONG - TIME)
+  t.like(await connection.closed, { code: 'ping-timeout', side: 'peer' })
+  t.true(request.signal.aborted)
+  await rejected(t, request.stream.send(request.key, {}), 'ERR_PEER_CLOSED')
+})
+
+test('h2Ping: one who answers is asked again, one who speaks is not asked', async (t) => {
+  const { client, connection } = await h2Scene(t, { h2Ping: TIME })
+  const pings = () => client.count(({ type, flags }) => type === h2.PING && !(flags & h2.ACK))
+  await soon(() => pings() >= 3, 'the third ping')
+  await goesOn(() => client.ping())
+  t.true(pings() <= 4, 'at most the one that was due')
+  await h2Exchange(t, client, connection, 1)
+  t.false(client.isCut)
+})
+
+// ---- all of them
+
+test('0 turns each of them off', async (t) => {
+  const off = { handshake: 0, headers: 0, bodyIdle: 0, keepAliveIdle: 0, writeStall: 0, connectionAge: 0, h2Ping: 0 }
+  const { listener, client: silent } = await h1Scene(t, off)
+  const [head, body, idle, stalled] = [await RawClient.connect(portOf(listener)), await RawClient.connect(portOf(listener)),
+    await RawClient.connect(portOf(listener)), await RawClient.connect(portOf(listener))]
+  const quiet = await FrameClient.connect(portOf(listener))
+  t.teardown(() => [head, body, idle, stalled, quiet].forEach((client) => client.close()))
+  stalled.socket.pause()
+  const waits: Promise<unknown>[] = [silent, head, body, idle, stalled].map((client) => client.ended)
+  waits.push(quiet.cut)
+  void answer(listener, async (request, stream) => {
+    if (request.body) waits.push(request.body.bytes())
+    else if (request.path === '/large') waits.push(stream.send(request.key, { body: LARGE }))
+    else await stream.send(request.key, {})
+  })
+  await head.write('GET / HT')
+  await body.write(post(10) + 'part')
+  await idle.write(get())
+  await idle.response()
+  await stalled.write(get('/large'))
+  await soon(() => waits.length === 8)
+  const states = waits.map(watch)
+  await sleep(3 * TIME)
+  t.false(states.some(({ settled }) => settled))
+})
