@@ -1,28 +1,74 @@
 // A server in a process of its own for those who mean it ill: it tells what has become of them.
-//   GET /memory         resident bytes now, and the most there ever were
-//   GET /requests       how many /hold requests came, and how many of their signals have aborted
-//   GET /closed?PORT    why the connection from that port ended, once it has
-//   GET /hold           answered by a head alone; ends with the exchange
-//   GET /idle           not answered, its body not read
-//   all other           reads the body, answers its length
+//   GET /memory           resident bytes now, and the most there ever were
+//   GET /requests         how many /hold and /idle requests came, and how many of their signals have aborted
+//   GET /closed?PORT      why the connection from that port ended, once it has
+//   GET /state            what is open: descriptors, loops, handlers, stats(); how the handlers' promises were rejected
+//   GET /hold             answered by a head alone; ends with the exchange
+//   GET /idle             not answered, its body not read
+//   GET /work             says 103, then answers when its signal has aborted
+//   GET /download?BYTES   that many bytes, read as the client takes them
+//   all other             reads the body, answers its length, or 400 when it breaks off
 // OPTIONS in the environment is JSON for `listen`.
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { listen } from '../index.js'
-import type { CloseReason, Connection, IncomingRequest, Stream } from '../index.js'
+import type { CloseReason, Connection, IncomingRequest, OutgoingResponse, Stream } from '../index.js'
 
 const listener = await listen({ port: 0, ioThreads: 1, ...JSON.parse(process.env.OPTIONS ?? '{}') })
 if ('port' in listener.address) console.log(`listening on http://127.0.0.1:${listener.address.port}`)
 
 const reasons = new Map<number, Promise<CloseReason>>()
+const open = { connections: 0, streams: 0, handlers: 0 }
+const rejected: Record<string, number> = {}
 let held = 0
 let aborted = 0
 
-async function tell(request: IncomingRequest): Promise<string> {
-  if (request.path === '/memory') return JSON.stringify({ now: process.memoryUsage.rss(), most: process.resourceUsage().maxRSS * 1024 })
-  if (request.path === '/requests') return JSON.stringify({ held, aborted })
-  if (request.path === '/closed') return JSON.stringify((await reasons.get(Number(request.query))) ?? null)
+async function respond(request: IncomingRequest): Promise<OutgoingResponse> {
+  if (request.path === '/memory') return told({ now: process.memoryUsage.rss(), most: process.resourceUsage().maxRSS * 1024 })
+  if (request.path === '/requests') return told({ held, aborted })
+  if (request.path === '/closed') return told((await reasons.get(Number(request.query))) ?? null)
+  if (request.path === '/state') {
+    const descriptors = process.platform === 'linux' ? readdirSync('/proc/self/fd').length : null
+    return told({ ...open, descriptors, stats: listener.stats(), rejected })
+  }
+  if (request.path === '/download') return { body: download(Number(request.query)) }
+  if (request.path === '/work') {
+    await request.stream.inform(request.key, 103)
+    if (!request.signal.aborted) await once(request.signal, 'abort')
+    return { body: 'done' }
+  }
   let bytes = 0
-  for await (const chunk of request.body ?? []) bytes += chunk.length
-  return String(bytes)
+  try {
+    for await (const chunk of request.body ?? []) bytes += chunk.length
+  } catch (error) {
+    count('bodies', error)
+    return { status: 400 }
+  }
+  return { body: String(bytes) }
+}
+
+const told = (value: unknown): OutgoingResponse => ({ body: JSON.stringify(value) })
+
+function* download(bytes: number): Generator<Uint8Array> {
+  const chunk = Buffer.alloc(64 << 10)
+  for (let left = bytes; left > 0; left -= chunk.length) yield chunk.subarray(0, Math.min(left, chunk.length))
+}
+
+function count(kind: string, error: unknown): void {
+  const name = `${kind} ${(error as { code?: string }).code ?? error}`
+  rejected[name] = (rejected[name] ?? 0) + 1
+}
+
+/** Counts as open until it is over; what the peer did to it is counted, not thrown. */
+async function counted(kind: keyof typeof open, run: () => Promise<unknown>): Promise<void> {
+  open[kind]++
+  try {
+    await run()
+  } catch (error) {
+    count(kind, error)
+  } finally {
+    open[kind]--
+  }
 }
 
 async function onStream(stream: Stream): Promise<void> {
@@ -32,14 +78,14 @@ async function onStream(stream: Stream): Promise<void> {
       request.signal.addEventListener('abort', () => aborted++)
       if (request.path === '/hold') stream.start(request.key, { status: 200 })
     } else {
-      await stream.send(request.key, { body: await tell(request) })
+      await counted('handlers', async () => stream.send(request.key, await respond(request)))
     }
   }
 }
 
 async function onConnection(connection: Connection): Promise<void> {
   if ('port' in connection.remote) reasons.set(connection.remote.port, connection.closed)
-  for await (const stream of connection) void onStream(stream).catch(() => {}) // the peer's: that is what it is here for
+  for await (const stream of connection) void counted('streams', () => onStream(stream))
 }
 
-for await (const connection of listener) void onConnection(connection).catch(() => {})
+for await (const connection of listener) void counted('connections', () => onConnection(connection))

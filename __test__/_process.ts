@@ -22,13 +22,15 @@ export interface Program {
   stdout(): string
 }
 
+type Teardown = Pick<ExecutionContext, 'teardown'>
+
 /** Starts `node file` with the TypeScript loader; it is killed when the test ends. */
-export function program(t: ExecutionContext, file: string, env: Record<string, string> = {}, flags: string[] = []): Program {
+export function program(t: Teardown, file: string, env: Record<string, string> = {}, flags: string[] = []): Program {
   return command(t, process.execPath, ['--import', '@oxc-node/core/register', ...flags, file], env)
 }
 
 /** Starts any command; it is killed when the test ends. */
-export function command(t: ExecutionContext, file: string, args: string[], env: Record<string, string> = {}): Program {
+export function command(t: Teardown, file: string, args: string[], env: Record<string, string> = {}): Program {
   const started = start(file, args, env)
   t.teardown(() => started.child.kill('SIGKILL'))
   return started
