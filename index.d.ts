@@ -253,8 +253,9 @@ export class Stream implements AsyncIterable<IncomingRequest> {
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest>
 
   /**
-   * Answers the request that `key` names, and resolves when the response HAS BEEN SENT. A body that is there whole (string,
-   * Uint8Array, ArrayBuffer, null) is checked and queued before `send` returns; a Uint8Array must not be changed until it has been sent.
+   * Answers the request that `key` names, and resolves when the response HAS BEEN SENT. Bytes must not be changed or detached until
+   * then: of a long body (over 64 KiB on HTTP/2, over `limits.pendingWriteBytes` on HTTP/1.1) only what fits that limit is copied at a
+   * time. Bytes that were detached reject with ERR_BODY_LENGTH_MISMATCH.
    *
    * - Date and, for a body of known length, Content-Length are added unless given.
    * - HEAD and 304: the body is not sent, its length is (RFC 9110 section 9.3.2). Streamed sources are closed unread.

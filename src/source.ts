@@ -13,6 +13,8 @@ import type { Stream } from './stream.js'
 const FILE_CHUNK = 256 << 10
 /** A file or blob up to this is read first and then sent whole. */
 const SMALL = 64 << 10
+/** Of a body that is there whole, so much is handed over at once. */
+const PIECE = 64 << 10
 
 type Chunk = Uint8Array | string
 type Body = contract.OutgoingResponse['body']
@@ -110,8 +112,8 @@ async function readWhole(source: Source): Promise<Uint8Array> {
 
 async function openSource(body: Body): Promise<Source> {
   if (body === undefined || body === null) return iterableSource([])
-  if (typeof body === 'string' || body instanceof Uint8Array) return iterableSource([body])
-  if (body instanceof ArrayBuffer) return iterableSource([new Uint8Array(body)])
+  if (typeof body === 'string' || body instanceof Uint8Array) return pieceSource(body)
+  if (body instanceof ArrayBuffer) return pieceSource(new Uint8Array(body))
   if (body instanceof Blob) return streamSource(body.stream() as ReadableStream<Uint8Array>, body.size)
   if (typeof body === 'object') {
     if ('file' in body && typeof body.file === 'string') return fileSource(body)
@@ -119,6 +121,27 @@ async function openSource(body: Body): Promise<Source> {
     if (Symbol.asyncIterator in body || Symbol.iterator in body) return iterableSource(body)
   }
   throw new PullError('ERR_INVALID_OPTION', `a ${typeof body} cannot be a response body`)
+}
+
+/** A body that is there whole, in pieces. Bytes that are detached meanwhile have the length 0, and end too early. */
+function pieceSource(body: string | Uint8Array): Source {
+  let at = 0
+  return {
+    length: Buffer.byteLength(body),
+    next() {
+      if (at >= body.length) return { done: true, value: undefined }
+      const value = typeof body === 'string' ? textPiece(body, at) : body.subarray(at, at + PIECE)
+      at += value.length
+      return { done: false, value }
+    },
+    cancel: ignore,
+  }
+}
+
+function textPiece(text: string, at: number): string {
+  const end = at + PIECE
+  // Not between the halves of a character (a surrogate pair): each half alone would be encoded as U+FFFD.
+  return text.slice(at, (text.charCodeAt(end - 1) & 0xfc00) === 0xd800 ? end + 1 : end)
 }
 
 function streamSource(body: ReadableStream<Uint8Array>, length: number): Source {

@@ -39,6 +39,9 @@ const LOST = 5
 /** Sequences in one stream that keys tell apart. */
 const KEY_SPAN = 2 ** 20
 
+/** A body up to this is copied as a whole, whatever else waits to be sent. */
+const AT_ONCE = 64 << 10
+
 const NONE = Promise.resolve(null)
 
 let streams = 0
@@ -130,11 +133,17 @@ export class Stream implements contract.Stream {
       return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
     const { body, trailers } = response as contract.OutgoingResponse
     if (trailers !== undefined) return sendSource(this, response as contract.OutgoingResponse)
-    if (typeof body === 'string') return this.sendWhole(response, body)
+    if (typeof body === 'string' && this.takesAtOnce(body.length)) return this.sendWhole(response, body)
     if (body === undefined || body === null) return this.sendWhole(response, '')
-    if (body instanceof Uint8Array) return this.sendWhole(response, body)
-    if (body instanceof ArrayBuffer) return this.sendWhole(response, new Uint8Array(body))
+    if (body instanceof Uint8Array && this.takesAtOnce(body.byteLength)) return this.sendWhole(response, body)
+    if (body instanceof ArrayBuffer && this.takesAtOnce(body.byteLength)) return this.sendWhole(response, new Uint8Array(body))
     return sendSource(this, response as contract.OutgoingResponse)
+  }
+
+  /** May a body of this length be copied as a whole? If not, it goes out in pieces, as there is room for them. */
+  private takesAtOnce(length: number): boolean {
+    // On HTTP/1.1 it is the only one of its connection, on HTTP/2 each stream may have one.
+    return length <= AT_ONCE || (this.place !== ON_H2 && length <= this.connection.listener.settings.limits.pendingWriteBytes)
   }
 
   /** Sends a body that is there whole; the key was checked. */
