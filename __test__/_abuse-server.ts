@@ -6,7 +6,9 @@
 //   GET /hold             answered by a head alone; ends with the exchange
 //   GET /idle             not answered, its body not read
 //   GET /work             says 103, then answers when its signal has aborted
-//   GET /download?BYTES   that many bytes, read as the client takes them
+//   GET /download?BYTES   that many bytes, made as the client takes them; /whole?BYTES: there whole, the same for all
+//   GET /file?PATH        a file
+//   POST /refuse          answered 403, its body not read
 //   all other             reads the body, answers its length, or 400 when it breaks off
 // OPTIONS in the environment is JSON for `listen`.
 import { once } from 'node:events'
@@ -20,6 +22,7 @@ if ('port' in listener.address) console.log(`listening on http://127.0.0.1:${lis
 const reasons = new Map<number, Promise<CloseReason>>()
 const open = { connections: 0, streams: 0, handlers: 0 }
 const rejected: Record<string, number> = {}
+let whole: Buffer | null = null
 let held = 0
 let aborted = 0
 
@@ -32,6 +35,9 @@ async function respond(request: IncomingRequest): Promise<OutgoingResponse> {
     return told({ ...open, descriptors, stats: listener.stats(), rejected })
   }
   if (request.path === '/download') return { body: download(Number(request.query)) }
+  if (request.path === '/whole') return { body: (whole ??= Buffer.alloc(Number(request.query), 'whole')) }
+  if (request.path === '/file') return { body: { file: request.query } }
+  if (request.path === '/refuse') return { status: 403, body: 'refused' }
   if (request.path === '/work') {
     await request.stream.inform(request.key, 103)
     if (!request.signal.aborted) await once(request.signal, 'abort')
