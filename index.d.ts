@@ -134,7 +134,10 @@ export type Address = { host: string; port: number } | { path: string }
 export class Listener implements AsyncIterable<Connection> {
   /** The bound address, with the port that was picked. */
   readonly address: { host: string; port: number } | { path: string }
-  /** The next accepted connection, or null once the listener drains or closes. Several may wait at once; they are served in order. */
+  /**
+   * The next accepted connection, or null once the listener drains or closes. Several may wait at once; they are served in order.
+   * Rejects once, with ERR_IO, when the I/O threads have ended by a fault of this library; then null.
+   */
   nextConnection(): Promise<Connection | null>
   [Symbol.asyncIterator](): AsyncIterator<Connection>
   /** Not supported yet: rejects with ERR_INVALID_OPTION. */

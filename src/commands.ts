@@ -2,7 +2,7 @@
 // Budget of one response: no native call of its own (one submit a turn), nothing allocated.
 
 import type { NativeThread } from './binding.js'
-import { PullError } from './errors.js'
+import { PullError, rethrow } from './errors.js'
 import { ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
 import { Memory } from './raw.js'
@@ -269,8 +269,15 @@ export class Commands {
   /** Where the next command's bytes may be written: there is room for any. */
   private room(): number {
     if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
-    if (this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM) this.flush()
+    if (this.isFull) {
+      this.flush()
+      if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O thread takes nothing')
+    }
     return this.bytes
+  }
+
+  private get isFull(): boolean {
+    return this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM
   }
 
   /**
@@ -296,14 +303,20 @@ export class Commands {
     process.nextTick(this.tick)
   }
 
-  /** Hands over what is queued. */
+  /** Hands over what is queued. When that fails it stays queued, for another try, and the failure is an uncaught exception. */
   private flush(): void {
     this.scheduled = false
     if (this.count === 0) return
-    const { count, bytes, blobs } = this
+    try {
+      this.thread?.submit(this.count, this.bytes, this.blobs)
+    } catch (error) {
+      this.scheduled = true
+      setImmediate(this.tick)
+      process.nextTick(rethrow, error)
+      return
+    }
     this.count = 0
     this.bytes = 0
     this.blobs = null
-    this.thread?.submit(count, bytes, blobs)
   }
 }

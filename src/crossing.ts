@@ -4,12 +4,12 @@
 import type { NativeListener, NativeThread, ThreadMemory } from './binding.js'
 import { Commands } from './commands.js'
 import type { Connection } from './connection.js'
-import { PullError } from './errors.js'
+import { PullError, rethrow } from './errors.js'
 import * as layout from './layout.js'
 import type { RawBuffer } from './raw.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, BODY_COMPLETE, CODES, COUNTERS, EVENT, REFUSALS } = layout
+const { BLOB, BODY_COMPLETE, CLOSE_INTERNAL, CODES, COUNTERS, EVENT, REFUSALS } = layout
 const { connection: CONNECTION, request: REQUEST, sent: SENT, stopped: STOPPED } = EVENT
 const WORDS = layout.EVENT_WORDS
 /** In a request's first word: its body came whole with the head. */
@@ -98,10 +98,16 @@ export class Crossing {
     const scheduled = this.commands.hold()
     let takes = 0
     let count = 0
-    do {
-      count = this.stopped ? 0 : this.thread.take()
-      if (count > 0) this.dispatch(count)
-    } while (count > 0 && ++takes < MAX_TAKES)
+    try {
+      do {
+        count = this.stopped ? 0 : this.thread.take()
+        if (count > 0) this.dispatch(count)
+      } while (count > 0 && ++takes < MAX_TAKES)
+    } catch (error) {
+      // Nothing was taken, and nobody rings until something is.
+      count = 1
+      process.nextTick(rethrow, error)
+    }
     if (count > 0) setImmediate(this.ring)
     this.commands.release(scheduled)
   }
@@ -138,7 +144,7 @@ export class Crossing {
       this.connections[number] = this.owner.opened(this, number, events[record + 8], text)
       return
     }
-    if (kind === STOPPED) return this.owner.stopped()
+    if (kind === STOPPED) return this.ended()
 
     const connection = this.connections[number]!
     const id = events[record + 2]
@@ -154,7 +160,7 @@ export class Crossing {
         const start = this.at - this.windowStart
         this.at += head + length
         // A small body stays text too, one character a byte: most are never looked at as bytes.
-        const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(BLOB) : window.slice(start + head, start + head + length)
+        const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(record, BLOB) : window.slice(start + head, start + head + length)
         return connection.requested(
           id,
           sequence,
@@ -171,7 +177,7 @@ export class Crossing {
       case SENT:
         return connection.find(id)?.sent(sequence, this.numbers[double + 2], this.numbers[double + 3])
       case EVENT.chunk: {
-        const chunk = this.chunk(events[record + 8])
+        const chunk = this.chunk(record, events[record + 8])
         return connection.find(id)?.chunk(sequence, chunk)
       }
       case EVENT.end: {
@@ -205,12 +211,26 @@ export class Crossing {
     }
   }
 
+  /** The thread has ended. What is open by then has ended with it, by a fault: nothing else will tell. */
+  private ended(): void {
+    for (const connection of this.open()) connection.ended(CLOSE_INTERNAL, 'internal fault: the I/O thread has ended')
+    this.connections.length = 0
+    this.owner.stopped()
+  }
+
   /** Bytes of the caller's own: a view of the batch would show other requests' bytes. */
-  private chunk(length: number): Uint8Array {
+  private chunk(record: number, length: number): Uint8Array {
     if (length === BLOB) {
-      this.eventBlobs ??= this.thread.blobs()!
-      const { buffer, byteOffset, length } = this.eventBlobs[this.eventBlob++]
-      return new Uint8Array(buffer, byteOffset, length)
+      const index = this.eventBlob++
+      try {
+        this.eventBlobs ??= this.thread.blobs()!
+        const { buffer, byteOffset, byteLength } = this.eventBlobs[index]
+        return new Uint8Array(buffer, byteOffset, byteLength)
+      } catch (error) {
+        // The bytes are lost, and whoever waits for them would wait for ever.
+        this.commands.close(this.events[record + 1])
+        throw error
+      }
     }
     const start = this.at
     this.at = start + length
@@ -246,8 +266,4 @@ export class Crossing {
   private error(record: number): PullError {
     return new PullError(CODES[this.events[record + 8]], this.utf8(this.events[record + 9]))
   }
-}
-
-function rethrow(error: unknown): never {
-  throw error
 }

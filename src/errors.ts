@@ -55,6 +55,10 @@ function isQuiet(error: unknown): boolean {
   return error instanceof PullError && (error.side !== 'local' || error.code === 'ERR_CLOSED')
 }
 
+export function rethrow(error: unknown): never {
+  throw error
+}
+
 const ignore = (): void => {}
 
 /** Call before `promise` is rejected with `error`: what the peer did must not end a process that did not look. */

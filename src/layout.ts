@@ -97,6 +97,7 @@ export const CLOSE_CODES = [
   ['io', 'io'],
   ['internal', 'local'],
 ] as const
+export const CLOSE_INTERNAL = CLOSE_CODES.length - 1
 
 /** The counters of `ThreadMemory.stats`, before those of the refusals. */
 export const COUNTERS = [

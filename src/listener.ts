@@ -73,19 +73,19 @@ export class Listener implements contract.Listener, CrossingOwner {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextConnection(): Promise<Connection | null> {
-    return pulled((give) => this.pull(give))
+    return pulled((give, fail) => this.pull(give, fail))
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
-    return new PullIterator((give) => this.pull(give))
+    return new PullIterator((give, fail) => this.pull(give, fail))
   }
 
-  private pull(give: (connection: Connection | null) => void): void {
+  private pull(give: (connection: Connection | null) => void, fail: (fault: unknown) => void): void {
     const { readAheadConnections } = this.settings
     const waits = this.delivered.pull((connection) => {
       if (connection !== null && readAheadConnections > 0) connection.crossing.grant()
       give(connection)
-    }, rethrow)
+    }, fail)
     if (!waits || readAheadConnections > 0) return
     // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
     for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
@@ -130,8 +130,8 @@ export class Listener implements contract.Listener, CrossingOwner {
     for (const crossing of this.crossings) crossing.commands.closeAll()
   }
 
-  /** No connection is handed out any more. */
-  private begin(phase: 'draining' | 'closing'): void {
+  /** No connection is handed out any more; `fault`: one pull is told why. */
+  private begin(phase: 'draining' | 'closing', fault: PullError | null = null): void {
     if (this.phase === 'open') {
       this.drainBegan = performance.now()
       // Somebody waits for the end: the process must live to see it.
@@ -139,7 +139,7 @@ export class Listener implements contract.Listener, CrossingOwner {
     }
     this.phase = phase
     this.delivered.drop()
-    this.delivered.end()
+    this.delivered.end(fault)
   }
 
   // ----------------------------------------------------------------------------------------- the rest
@@ -194,15 +194,11 @@ export class Listener implements contract.Listener, CrossingOwner {
   /** An I/O thread has ended. */
   stopped(): void {
     if (--this.running > 0) return
+    if (this.phase === 'open') this.begin('closing', new PullError('ERR_IO', 'internal fault: the I/O threads have ended'))
     this.phase = 'over'
     this.elapsed = performance.now() - this.drainBegan
     for (const crossing of this.crossings) crossing.stop()
-    this.native.stop()
     this.resolveOver()
+    this.native.stop()
   }
-}
-
-/** A listener's pull does not fail. */
-function rethrow(fault: unknown): never {
-  throw fault
 }

@@ -59,6 +59,11 @@ impl Acceptor {
         }
     }
 
+    /// Something is wrong: nothing is accepted for a while.
+    pub fn back_off(&mut self) {
+        self.back_off = Some(Box::pin(sleep(BACK_OFF)));
+    }
+
     /// The next connection. Errors are waited out: the waker is woken when it is worth another try.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Socket, Ends)> {
         loop {
@@ -74,7 +79,7 @@ impl Acceptor {
                     return Poll::Ready(accepted);
                 }
                 Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
-                Poll::Ready(Err(_)) => self.back_off = Some(Box::pin(sleep(BACK_OFF))),
+                Poll::Ready(Err(_)) => self.back_off(),
                 Poll::Pending => {
                     self.yielded = false;
                     return Poll::Pending;

@@ -2,10 +2,7 @@
 //!
 //! Hot: once per command. The connections concerned are turned later in the round, each once.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::time::Instant;
 
 use http::StatusCode;
 use hyperpull::{
@@ -17,6 +14,7 @@ use hyperpull::{
 
 use crate::{
     connection::Connection,
+    fault,
     io_thread::IoThread,
     kinds::{CommandKind, command_flags},
     submit::{Command, Commands, Submission, read_fields},
@@ -51,31 +49,23 @@ impl IoThread {
 
     fn apply_to_connection(&mut self, command: Command) {
         let (key, kind) = (command.key, command.kind);
-        let number = key.connection;
         // A connection that is over has said so already, in events that JavaScript has yet to take.
-        let Some(connection) = self.table.get(number) else { return };
-        let (prepared, now) = (&self.prepared, self.now);
-        match catch_unwind(AssertUnwindSafe(|| run(connection, prepared, command, now))) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.outbox.rejected(key, kind, &error),
-            Err(panic) => {
-                if let Some(connection) = self.table.take(number) {
-                    self.fault(number, connection, &*panic);
-                }
+        self.with_connection(key.connection, |thread, connection| {
+            if let Err(error) = run(connection, &thread.prepared, command, thread.now) {
+                thread.outbox.rejected(key, kind, &error);
             }
-        }
-        self.touch(number);
+            None
+        });
+        self.touch(key.connection);
     }
 
     fn end_all(&mut self, end: impl Fn(&mut Connection)) {
         self.stop_accepting();
-        let mut numbers = Vec::new();
-        for (number, connection) in self.table.live() {
-            // A fault shows again in the turn, and is dealt with there.
-            let _ = catch_unwind(AssertUnwindSafe(|| end(connection)));
-            numbers.push(number);
-        }
-        for number in numbers {
+        for number in self.table.live() {
+            self.with_connection(number, |_, connection| {
+                end(connection);
+                None
+            });
             self.touch(number);
         }
     }
@@ -99,6 +89,7 @@ impl IoThread {
 
 /// Applies a command to its connection.
 fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, now: Instant) -> Result<(), Error> {
+    fault::point("command");
     let key = command.key;
     match command.kind {
         CommandKind::Send => {

@@ -14,6 +14,7 @@ use hyperpull::{
 };
 
 use crate::{
+    fault,
     kinds::{BLOB, CommandKind, EVENT_WORDS, EventKind, INLINE_BYTES, request_flags},
     names::method_number,
 };
@@ -234,6 +235,7 @@ impl Outbox {
         record[A] = method | version << 8 | flags << 16;
         record[B] = text_length as u32;
         record[C] = target_length as u32;
+        fault::point("request");
         self.push(&record);
         true
     }

@@ -42,15 +42,39 @@ pub struct Connection {
     pub ends: Ends,
     /// Requests granted to the engine and not yet come up.
     pub credits: u32,
-    /// Requests that JavaScript has been told of and that are not over.
+    /// Requests that have a place at `limits.requestsInFlight`.
     pub in_flight: u64,
     counted: (u64, u64),
+    place: Place,
+}
+
+/// A place at `limits.connections`, given back when it is dropped.
+pub struct Place(Arc<Shared>);
+
+impl Place {
+    /// The place that has just been taken at the gate.
+    pub fn taken(shared: &Arc<Shared>) -> Self {
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connection_left();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // After a fault: the engine fails what is in flight before it closes.
+        self.place.0.requests_left(self.in_flight);
+    }
 }
 
 impl Connection {
     /// A connection that has just been accepted on I/O thread `thread`.
-    pub fn new(number: u32, thread: usize, engine: Engine<Socket>, ends: Ends, shared: &Arc<Shared>) -> Self {
-        let wake = WakeUp::new(number, thread, shared);
+    pub fn new(number: u32, thread: usize, engine: Engine<Socket>, ends: Ends, place: Place) -> Self {
+        let wake = WakeUp::new(number, thread, &place.0);
         Self {
             engine,
             waker: Waker::from(wake.clone()),
@@ -61,6 +85,7 @@ impl Connection {
             credits: 0,
             in_flight: 0,
             counted: (0, 0),
+            place,
         }
     }
 

@@ -19,7 +19,7 @@ use std::{
 use hyperpull::{
     Key,
     engine::Engine,
-    error::{CloseCode, CloseReason, Error},
+    error::{CloseReason, Error},
     event::{Protocol, RequestBody, RequestHead},
 };
 use tokio::runtime::{Builder, LocalOptions};
@@ -29,9 +29,9 @@ use crate::{
     apply::PreparedHeads,
     batch::{Clock, Outbox},
     bind::Listening,
-    connection::{Connection, Phase, WakeUp},
+    connection::{Connection, Phase, Place, WakeUp},
     doorbell::Doorbell,
-    error,
+    error, fault,
     gate::Gate,
     mailbox::{ACCEPT, Outlet, Work},
     shared::Shared,
@@ -64,11 +64,12 @@ pub fn spawn(start: Start, listening: Listening) -> Result<JoinHandle<()>, Error
             let (outlet, doorbell) = (start.outlet.clone(), start.doorbell.clone());
             let ran = catch_unwind(AssertUnwindSafe(|| main(start, listening, &started)));
             if ran.is_err() {
-                // A fault outside of any connection. All that can still be done is to say so.
+                // A fault outside of everything that is caught. All that can still be done is to say so.
                 let mut outbox = Outbox::new(Clock::starting(0.0), 0);
                 outbox.stopped();
-                outlet.publish(&mut outbox.batch, &Stats::default());
-                doorbell.ring();
+                if outlet.publish_last(&mut outbox.batch) {
+                    doorbell.ring();
+                }
             }
         })
         .map_err(|cause| failed(&cause))?;
@@ -178,6 +179,7 @@ impl IoThread {
         loop {
             self.now = Instant::now();
             self.round(&mut work);
+            fault::point("thread");
             let over = self.acceptor.is_none() && self.table.is_empty();
             if over {
                 self.outbox.stopped();
@@ -250,33 +252,44 @@ impl IoThread {
             && self.enter(&self.shared.connections)
     }
 
-    /// Accepts what is there, while JavaScript wants connections and may have them.
+    /// Accepts what is there. A panic in there costs one connection at most, and is waited out like any other failure.
     fn accept(&mut self) {
         self.may_accept = false;
+        if catch_unwind(AssertUnwindSafe(|| self.accept_while_wanted())).is_err() {
+            if let Some(acceptor) = &mut self.acceptor {
+                acceptor.back_off();
+            }
+            self.accept_waker.wake_by_ref();
+        }
+    }
+
+    /// Accepts while JavaScript wants connections and may have them.
+    fn accept_while_wanted(&mut self) {
         for _ in 0..ACCEPTS_A_ROUND {
             if !self.wants_connection() {
                 return self.shared.set_load(self.index, None);
             }
+            let place = Place::taken(&self.shared);
+            fault::point("accept");
             let Some(acceptor) = &mut self.acceptor else { return };
             self.shared.set_load(self.index, Some(self.open));
             if self.shared.is_ahead(self.open) {
                 acceptor.yield_to_others();
             }
             match acceptor.poll_accept(&mut Context::from_waker(&self.accept_waker)) {
-                Poll::Pending => return self.shared.connection_left(),
-                Poll::Ready((socket, ends)) => self.accepted(socket, ends),
+                Poll::Pending => return,
+                Poll::Ready((socket, ends)) => self.accepted(socket, ends, place),
             }
         }
         // There may be more: in the next round.
         self.accept_waker.wake_by_ref();
     }
 
-    /// A new connection, which has its place at the gate.
-    fn accepted(&mut self, socket: Socket, ends: Ends) {
-        let number = self.table.reserve();
+    /// A new connection.
+    fn accepted(&mut self, socket: Socket, ends: Ends, place: Place) {
+        let number = self.table.next();
         let engine = Engine::new(number, socket, self.shared.config.clone(), self.now);
-        let connection = Box::new(Connection::new(number, self.index, engine, ends, &self.shared));
-        self.table.put(number, connection);
+        self.table.enter(Box::new(Connection::new(number, self.index, engine, ends, place)));
         self.open += 1;
         self.stats.add(Counter::ConnectionsOpen, 1);
         self.stats.add(Counter::ConnectionsTotal, 1);
@@ -308,11 +321,12 @@ impl IoThread {
         self.connection_credits = self.connection_credits.saturating_add(u64::from(more));
         while self.connection_credits > 0 {
             let Some(number) = self.held_connections.pop_front() else { break };
-            let Some(mut connection) = self.table.take(number) else { continue };
-            if let Phase::Held(protocol) = connection.phase {
-                self.introduce(number, &mut connection, protocol);
-            }
-            self.table.put(number, connection);
+            self.with_connection(number, |thread, connection| {
+                if let Phase::Held(protocol) = connection.phase {
+                    thread.introduce(number, connection, protocol);
+                }
+                None
+            });
             self.touch(number);
         }
         self.may_accept = true;
@@ -320,9 +334,9 @@ impl IoThread {
 
     /// Tells JavaScript of a connection, and lets it bring up its first requests.
     pub fn introduce(&mut self, number: u32, connection: &mut Connection, protocol: Protocol) {
-        connection.phase = Phase::Known;
         self.connection_credits = self.connection_credits.saturating_sub(1);
         self.outbox.connection(number, protocol, &connection.ends.text());
+        connection.phase = Phase::Known;
         connection.grant(self.shared.grant);
     }
 
@@ -333,10 +347,9 @@ impl IoThread {
         self.stats.subtract(Counter::ConnectionsOpen, 1);
         self.stats_changed = true;
         if connection.in_flight > 0 {
-            // Only after a fault: the engine fails what is in flight before it closes.
+            // Only after a fault, as in its drop.
             self.stats.subtract(Counter::RequestsInFlight, connection.in_flight);
             self.stats.add(Counter::ResponsesFailed, connection.in_flight);
-            self.shared.requests_left(connection.in_flight);
         }
         self.held_requests.retain(|held| held.key.connection != number);
         match connection.phase {
@@ -350,15 +363,10 @@ impl IoThread {
             }
         }
         // The socket is closed here. What a fault has left behind may well panic once more.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
-        self.shared.connection_left();
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _connection = connection;
+            fault::point("drop");
+        }));
         self.may_accept = true;
-    }
-
-    /// A fault of this library ended the connection.
-    pub fn fault(&mut self, number: u32, connection: Box<Connection>, panic: &(dyn std::any::Any + Send)) {
-        self.outbox.repair();
-        let reason = CloseReason::new(CloseCode::Internal, error::panic_text(panic));
-        self.close(number, connection, &reason);
     }
 }

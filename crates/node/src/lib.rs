@@ -12,6 +12,7 @@ mod connection;
 mod doorbell;
 mod environment;
 mod error;
+mod fault;
 mod gate;
 mod io_thread;
 mod kinds;

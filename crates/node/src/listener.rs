@@ -9,6 +9,7 @@ use napi_derive::napi;
 use crate::{
     bind::Listening,
     error::{Thrown, thrown, unexpected},
+    fault,
     memory::ThreadMemory,
     options::NativeListenOptions,
     shared::Shared,
@@ -36,6 +37,7 @@ impl NativeListener {
     /// or ERR_IO.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: NativeListenOptions) -> Result<Self, Thrown> {
+        fault::point("listen");
         let settings = options.settings().map_err(|error| thrown(&error))?;
         let listening = options.bind().map_err(|error| thrown(&error))?;
         let address = listening.address().map_err(|error| thrown(&error))?;

@@ -46,6 +46,13 @@ impl Outlet {
         !mem::replace(&mut published.rung, true)
     }
 
+    /// The same for a thread that has come to its end by a fault, and lost its counters.
+    pub fn publish_last(&self, batch: &mut Batch) -> bool {
+        let mut stats = lock(&self.0).stats.clone();
+        stats.end();
+        self.publish(batch, &stats)
+    }
+
     /// Swaps an empty batch for what has been published, writes the counters, and answers the doorbell.
     pub fn take(&self, batch: &mut Batch, stats: &mut [f64]) {
         let mut published = lock(&self.0);

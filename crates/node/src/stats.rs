@@ -45,6 +45,12 @@ impl Stats {
         self.0[COUNTERS + refusal as usize] += 1.0;
     }
 
+    /// Nothing is open any more.
+    pub fn end(&mut self) {
+        self.0[Counter::ConnectionsOpen as usize] = 0.0;
+        self.0[Counter::RequestsInFlight as usize] = 0.0;
+    }
+
     /// Writes all counters; `out` has [`STATS_WORDS`] at least.
     pub fn write(&self, out: &mut [f64]) {
         if let Some(out) = out.get_mut(..STATS_WORDS) {

@@ -20,12 +20,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// A number for a connection to be `put`.
-    pub fn reserve(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::Free);
-            self.slots.len() as u32 - 1
-        })
+    /// The number that the next connection to `enter` has.
+    pub fn next(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.slots.len() as u32)
+    }
+
+    /// Enters a connection, under the `next` number.
+    pub fn enter(&mut self, connection: Box<Connection>) {
+        match self.free.pop() {
+            Some(number) => self.put(number, connection),
+            None => self.slots.push(Slot::Live(connection)),
+        }
     }
 
     fn set(&mut self, number: u32, to: Slot) {
@@ -34,7 +39,7 @@ impl Table {
         }
     }
 
-    /// Enters a connection, or brings it back from its turn.
+    /// Brings a connection back from its turn.
     pub fn put(&mut self, number: u32, connection: Box<Connection>) {
         self.set(number, Slot::Live(connection));
     }
@@ -80,11 +85,12 @@ impl Table {
         self.free.len() == self.slots.len()
     }
 
-    /// The live connections.
-    pub fn live(&mut self) -> impl Iterator<Item = (u32, &mut Connection)> {
-        self.slots.iter_mut().zip(0..).filter_map(|(slot, number)| match slot {
-            Slot::Live(connection) => Some((number, &mut **connection)),
-            _ => None,
-        })
+    /// The numbers of the live connections.
+    pub fn live(&self) -> Vec<u32> {
+        self.slots
+            .iter()
+            .zip(0..)
+            .filter_map(|(slot, number)| matches!(slot, Slot::Live(_)).then_some(number))
+            .collect()
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     doorbell::Doorbell,
     environment,
     error::{Thrown, thrown, unexpected},
+    fault,
     io_thread::{self, Start},
     kinds::COMMAND_WORDS,
     mailbox::Outlet,
@@ -102,6 +103,7 @@ impl ThreadHandle {
     fn take(&self) -> u32 {
         let mut borrow = self.running.borrow_mut();
         let Some(running) = borrow.as_mut() else { return 0 };
+        fault::point("take");
         let room = running.memory.for_take();
         let count = running.staging.take(&self.outlet, room.events, room.event_bytes, room.stats);
         let stopped = running.staging.stopped();
@@ -116,6 +118,7 @@ impl ThreadHandle {
     fn blobs(&self, env: &Env) -> napi::Result<Option<Vec<Buffer>>> {
         let mut borrow = self.running.borrow_mut();
         let Some(running) = borrow.as_mut() else { return Ok(None) };
+        fault::point("blobs");
         let blobs = running.staging.blobs();
         if blobs.is_empty() {
             return Ok(None);
@@ -131,6 +134,7 @@ impl ThreadHandle {
     fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> napi::Result<()> {
         let borrow = self.running.borrow();
         let Some(running) = borrow.as_ref() else { return Ok(()) };
+        fault::point("submit");
         let (words, all_bytes) = running.memory.for_submit();
         let words = (records as usize).checked_mul(COMMAND_WORDS).and_then(|count| words.get(..count));
         let (Some(words), Some(bytes)) = (words, all_bytes.get(..bytes as usize)) else {

@@ -8,12 +8,13 @@ use std::task::Context;
 use hyperpull::{
     Key,
     engine::ResetReason,
-    error::CloseReason,
+    error::{CloseCode, CloseReason},
     event::{Event, Protocol, RequestBody, RequestHead},
 };
 
 use crate::{
     connection::{Connection, Phase},
+    error, fault,
     io_thread::{HeldRequest, IoThread},
     stats::Counter,
 };
@@ -32,18 +33,33 @@ enum Then {
 }
 
 impl IoThread {
-    /// Turns a connection and takes its events. A panic in there is its end, and nobody else's.
-    pub fn turn(&mut self, number: u32) {
+    /// Does something with a connection that may be its end. A panic in there is its end, and nobody else's.
+    pub fn with_connection(
+        &mut self,
+        number: u32,
+        what: impl FnOnce(&mut Self, &mut Connection) -> Option<CloseReason>,
+    ) {
         let Some(mut connection) = self.table.take(number) else { return };
-        connection.wake.delist();
-        match catch_unwind(AssertUnwindSafe(|| self.drive(number, &mut connection))) {
+        match catch_unwind(AssertUnwindSafe(|| what(self, &mut connection))) {
             Ok(None) => self.table.put(number, connection),
             Ok(Some(reason)) => self.close(number, connection, &reason),
-            Err(panic) => self.fault(number, connection, &*panic),
+            Err(panic) => {
+                self.outbox.repair();
+                self.close(number, connection, &CloseReason::new(CloseCode::Internal, error::panic_text(&*panic)));
+            }
         }
     }
 
+    /// Turns a connection and takes its events.
+    pub fn turn(&mut self, number: u32) {
+        self.with_connection(number, |thread, connection| {
+            connection.wake.delist();
+            thread.drive(number, connection)
+        });
+    }
+
     fn drive(&mut self, number: u32, connection: &mut Connection) -> Option<CloseReason> {
+        fault::point("turn");
         let mut again = true;
         for _ in 0..TURNS_A_ROUND {
             connection.engine.turn(&mut Context::from_waker(&connection.waker), self.now);
@@ -126,16 +142,17 @@ impl IoThread {
 
     /// Writes a request down for JavaScript; it has its place at the gate.
     fn deliver(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
-        if self.outbox.request(key, &head, body) {
-            self.stats.add(Counter::RequestsTotal, 1);
-            self.stats.add(Counter::RequestsInFlight, 1);
-            connection.in_flight += 1;
-        } else {
+        // Counted first: whatever comes, its place is given back with the connection.
+        connection.in_flight += 1;
+        self.stats.add(Counter::RequestsTotal, 1);
+        self.stats.add(Counter::RequestsInFlight, 1);
+        if !self.outbox.request(key, &head, body) {
             // Cannot be: the facade's memory has room for the largest head there may be.
             connection.engine.reset(key.stream, ResetReason::Internal);
             connection.waker.wake_by_ref();
             self.held_requests.push_back(HeldRequest { key, request: None });
-            self.shared.requests_left(1);
+            self.stats.add(Counter::ResponsesFailed, 1);
+            self.left(connection);
         }
     }
 
@@ -148,9 +165,10 @@ impl IoThread {
             let held = self.held_requests.remove(next);
             let Some(HeldRequest { key, request: Some((head, body)) }) = held else { return };
             // Held requests go with their connection, so it is there.
-            let Some(mut connection) = self.table.take(key.connection) else { return self.shared.requests_left(1) };
-            self.deliver(&mut connection, key, head, body);
-            self.table.put(key.connection, connection);
+            self.with_connection(key.connection, |thread, connection| {
+                thread.deliver(connection, key, head, body);
+                None
+            });
         }
     }
 
@@ -165,12 +183,17 @@ impl IoThread {
 
     /// A request that JavaScript knows is over.
     fn over(&mut self, connection: &mut Connection) -> Then {
+        self.left(connection);
+        self.grant_next(connection)
+    }
+
+    /// A request gives its place back.
+    fn left(&mut self, connection: &mut Connection) {
         if connection.in_flight > 0 {
             connection.in_flight -= 1;
             self.stats.subtract(Counter::RequestsInFlight, 1);
             self.shared.requests_left(1);
         }
-        self.grant_next(connection)
     }
 
     fn grant_next(&self, connection: &mut Connection) -> Then {

@@ -1,0 +1,94 @@
+// A panic in native code ends one connection or is one exception, and the process serves on. The panics are asked for, in an addon that
+// was built for that (crates/node/src/fault.rs).
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import { program, root, tool } from './_process.js'
+
+const target = 'target/fault-injection'
+const addon = join(root, target, 'faulty.node')
+
+test.before('an addon that panics on demand', async (t) => {
+  t.timeout(600_000)
+  const { code, stderr } = await tool('cargo', ['build', '--package', 'hyperpull-node', '--features', 'fault-injection', '--target-dir', target])
+  t.is(code, 0, stderr)
+  const library = { win32: 'hyperpull_node.dll', darwin: 'libhyperpull_node.dylib' }[process.platform as string] ?? 'libhyperpull_node.so'
+  copyFileSync(join(root, target, 'debug', library), addon)
+})
+
+interface Told {
+  /** What the clients saw whose request met the fault. */
+  victims: string[]
+  /** What became of the answers to those. */
+  sends: string[]
+  /** Why connections ended, but for the usual reasons: the message of a fault, else the code. */
+  closes: string[]
+  /** Messages of uncaught exceptions. */
+  uncaught: string[]
+  /** What the clients beside saw, and one that came after all faults. */
+  others: string[]
+  after: string
+  /** What a client of a new listener saw. */
+  anew: string
+  /** How the loop over the listener ended. */
+  served: string
+  /** What is still counted after the drain. */
+  left: { connectionsOpen: number; requestsInFlight: number; unaccounted: number }
+}
+
+const unseen = { victims: ['lost'], sends: [], closes: [], uncaught: [] } // JavaScript has not heard of the connection
+const unhurt = { victims: ['/victim 300000'], sends: ['sent'], closes: [], uncaught: [] }
+const rounds = 6
+const thrown = (message: string) => Array.from({ length: rounds }, () => message)
+
+const faults: Array<[title: string, points: string[], expected: Pick<Told, 'victims' | 'sends' | 'closes' | 'uncaught'>]> = [
+  ['where a connection is turned', ['turn'], unseen],
+  ['where a connection is turned, and once more where it is dropped', ['turn', 'drop'], unseen],
+  ['where a request is written down', ['request'], { ...unseen, closes: ['internal fault: injected at request'] }],
+  ['where a command is applied', ['command'], { ...unseen, sends: ['ERR_CLOSED'], closes: ['internal fault: injected at command'] }],
+  ['where connections are accepted', ['accept'], unhurt],
+  ['in take()', ['take'], { ...unhurt, uncaught: thrown('injected at take') }],
+  ['in submit()', ['submit'], { ...unhurt, uncaught: thrown('injected at submit') }],
+  ['in blobs()', ['blobs'], { ...unseen, sends: ['ERR_CLOSED'], closes: ['closed'], uncaught: thrown('injected at blobs') }],
+  ['in the constructor', ['listen'], { ...unhurt, victims: ['ERR_IO'], sends: [] }],
+]
+
+async function inject(t: ExecutionContext, points: string[], { rounds, ioThreads }: { rounds: number; ioThreads: number }): Promise<Told> {
+  t.timeout(120_000)
+  const fault = JSON.stringify({ points, rounds, ioThreads })
+  const { code, stdout, stderr } = await program(
+    t,
+    '__test__/_faults-program.ts',
+    { FAULT: fault, HYPERPULL_ADDON: addon, RUST_BACKTRACE: '0' },
+    ['--import', './scripts/with-addon.js'],
+  ).ended
+  t.is(code, 0, stderr)
+  for (const point of points) t.is(stderr.split(`injected at ${point}`).length, rounds + 1, stderr)
+  return JSON.parse(stdout)
+}
+
+for (const [title, points, expected] of faults) {
+  test(`a panic ${title}`, async (t) => {
+    t.deepEqual(await inject(t, points, { rounds, ioThreads: 1 }), {
+      ...expected,
+      others: ['/neighbour 300000'],
+      after: '/after 300000',
+      anew: '/anew 300000',
+      served: 'null',
+      left: { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 },
+    })
+  })
+}
+
+test('a panic that ends an I/O thread ends its connections, and the other thread goes on', async (t) => {
+  const told = await inject(t, ['thread'], { rounds: 1, ioThreads: 2 })
+  t.like(told, { after: '/after 300000', anew: '/anew 300000', served: 'null', uncaught: [] })
+  t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
+})
+
+test('a panic that ends the only I/O thread is told to everybody who waits', async (t) => {
+  const told = await inject(t, ['thread'], { rounds: 1, ioThreads: 1 })
+  t.like(told, { victims: ['lost'], closes: ['internal fault: the I/O thread has ended'], served: 'ERR_IO', after: 'lost', anew: '/anew 300000', uncaught: [] })
+  t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
+})
