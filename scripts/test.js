@@ -15,12 +15,13 @@ await check('install and build', () => {
 })
 if (failed === 0) {
   await command('cargo', 'fmt', '--all', '--check')
-  await command('cargo', 'clippy', '--workspace', '--all-targets', '--', '-D', 'warnings')
+  await command('cargo', 'clippy', '--workspace', '--all-targets', '--features', 'hyperpull-node/loom', '--', '-D', 'warnings')
   await command('npx', 'tsc', '-p', 'tsconfig.json', '--noEmit')
   await command('npx', 'tsc', '-p', '__test__/tsconfig.json')
   await command('npx', 'tsc', '-p', 'examples/tsconfig.json')
   await command('node', 'scripts/layers.js')
   await suite(cargo, 'cargo', 'test', '--workspace', '--no-fail-fast')
+  await suite(cargo, 'cargo', 'test', '--workspace', '--features', 'hyperpull-node/loom', '--lib', 'models')
   await suite(tap, 'npx', 'ava', '--tap', ...process.argv.slice(2))
 }
 

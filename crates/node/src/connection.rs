@@ -3,10 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::AcqRel},
-    },
+    sync::{Arc, atomic::Ordering::AcqRel},
     task::{Context, Wake, Waker},
     time::Instant,
 };
@@ -18,6 +15,7 @@ use crate::{
     shared::Shared,
     socket::{Ends, Socket},
     stats::{Counter, Stats},
+    sync::AtomicBool,
 };
 
 /// Detecting -> Held (no credit for it) -> Known; Detecting -> Known when there is credit.

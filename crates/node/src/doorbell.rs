@@ -3,13 +3,11 @@
 //! A bare threadsafe function and not napi's wrapper: no allocation per ring, and no assertion in a worker's teardown.
 //! The only `unsafe` code of the crate besides `memory.rs`.
 
-use std::{
-    ffi::c_void,
-    ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{ffi::c_void, ptr, sync::Arc};
 
 use napi::{Env, JsValue, Status, bindgen_prelude::Function, sys};
+
+use crate::loan::Loan;
 
 /// A handle on a threadsafe function.
 struct Raw(sys::napi_threadsafe_function);
@@ -19,15 +17,14 @@ unsafe impl Send for Raw {}
 
 /// Calls one JavaScript function, on the JavaScript thread, soon.
 ///
-/// None once it has been closed: by `close`, or by the environment's end. The mutex is held over each call, so the
-/// function cannot go away under one.
-pub struct Doorbell(Mutex<Option<Raw>>);
+/// The function is there until it is closed: by `close`, or by the environment's end.
+pub struct Doorbell(Loan<Raw>);
 
 impl Doorbell {
     /// A doorbell that calls `callback` and keeps the event loop alive. On the JavaScript thread.
     pub fn new(env: &Env, callback: &Function<'_, (), ()>) -> napi::Result<Arc<Self>> {
         let name = env.create_string("hyperpull")?;
-        let doorbell = Arc::new(Self(Mutex::new(None)));
+        let doorbell = Arc::new(Self(Loan::default()));
         let for_finalize = Arc::into_raw(doorbell.clone());
         let mut raw = ptr::null_mut();
         // SAFETY: env, callback and name are of this environment and alive in this call. `for_finalize` is an Arc's
@@ -52,44 +49,44 @@ impl Doorbell {
             drop(unsafe { Arc::from_raw(for_finalize) });
             return Err(napi::Error::new(Status::from(status), "cannot make a threadsafe function"));
         }
-        *doorbell.lock() = Some(Raw(raw));
+        doorbell.0.give(Raw(raw));
         Ok(doorbell)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Raw>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has JavaScript called. From any thread; never blocks.
     pub fn ring(&self) {
-        let mut raw = self.lock();
-        let Some(Raw(function)) = *raw else { return };
-        // SAFETY: the function is alive: it is closed only after `raw` has been emptied under this mutex.
-        let status = unsafe {
-            sys::napi_call_threadsafe_function(function, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking)
-        };
-        if status == sys::Status::napi_closing {
-            // With this answer Node-API has taken our hold on it back.
-            *raw = None;
-        }
+        self.0.with(|&Raw(function)| {
+            // SAFETY: the function is alive: it is closed only after it has been taken out of the loan.
+            let status = unsafe {
+                sys::napi_call_threadsafe_function(
+                    function,
+                    ptr::null_mut(),
+                    sys::ThreadsafeFunctionCallMode::nonblocking,
+                )
+            };
+            // With the answer "closing" Node-API has taken our hold on it back.
+            status != sys::Status::napi_closing
+        });
     }
 
     /// Whether the event loop stays alive for it. On the JavaScript thread.
     pub fn keep_alive(&self, env: &Env, keep: bool) {
-        let Some(Raw(function)) = *self.lock() else { return };
-        // SAFETY: the function is alive, as in `ring`, and this is the JavaScript thread, which has `env`.
-        unsafe {
-            if keep {
-                sys::napi_ref_threadsafe_function(env.raw(), function);
-            } else {
-                sys::napi_unref_threadsafe_function(env.raw(), function);
+        self.0.with(|&Raw(function)| {
+            // SAFETY: the function is alive, as in `ring`, and this is the JavaScript thread, which has `env`.
+            unsafe {
+                if keep {
+                    sys::napi_ref_threadsafe_function(env.raw(), function);
+                } else {
+                    sys::napi_unref_threadsafe_function(env.raw(), function);
+                }
             }
-        }
+            true
+        });
     }
 
     /// Nothing is called any more, and the event loop is not kept alive.
     pub fn close(&self) {
-        let Some(Raw(function)) = self.lock().take() else { return };
+        let Some(Raw(function)) = self.0.take() else { return };
         // SAFETY: the function is alive, as in `ring`, and nobody can reach it from here on.
         unsafe { sys::napi_release_threadsafe_function(function, sys::ThreadsafeFunctionReleaseMode::abort) };
     }
@@ -99,7 +96,7 @@ impl Doorbell {
 unsafe extern "C" fn finalize(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
     // SAFETY: `data` is what `new` gave up, and this is the one call.
     let doorbell = unsafe { Arc::from_raw(data.cast_const().cast::<Doorbell>()) };
-    *doorbell.lock() = None;
+    doorbell.0.take();
 }
 
 /// On the JavaScript thread, with a handle scope open.

@@ -299,14 +299,7 @@ impl IoThread {
 
     /// Takes a place at a gate; if there is none, the thread is woken when one becomes free.
     pub fn enter(&self, gate: &Gate) -> bool {
-        if gate.enter() {
-            return true;
-        }
-        // Raise the flag, THEN look again; see `Gate`.
-        if let Some(inbox) = self.shared.inboxes.get(self.index) {
-            inbox.wait_for_gates();
-        }
-        gate.enter()
+        self.shared.inboxes.get(self.index).is_some_and(|inbox| gate.enter(inbox))
     }
 
     /// Takes nothing new any more. The socket is closed with the last handle on it.

@@ -17,14 +17,18 @@ mod gate;
 mod io_thread;
 mod kinds;
 mod listener;
+mod loan;
 mod mailbox;
 mod memory;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 mod names;
 mod options;
 mod shared;
 mod socket;
 mod stats;
 mod submit;
+mod sync;
 mod table;
 mod take;
 mod thread;

@@ -7,19 +7,16 @@
 
 use std::{
     mem,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::atomic::Ordering::AcqRel,
     task::{Context, Poll, Waker},
 };
 
-use crate::{batch::Batch, stats::Stats, submit::Submission};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in here can be left half done by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::{
+    batch::Batch,
+    stats::Stats,
+    submit::Submission,
+    sync::{AtomicBool, Mutex, lock},
+};
 
 /// From an I/O thread to JavaScript.
 #[derive(Default)]
@@ -127,12 +124,12 @@ impl Inbox {
 
     /// The thread wants to be told when a gate is no longer full. To be followed by one more try at the gate.
     pub fn wait_for_gates(&self) {
-        self.waits_for_gates.store(true, SeqCst);
+        self.waits_for_gates.swap(true, AcqRel);
     }
 
     /// A gate was full and is no longer.
     pub fn gate_opened(&self) {
-        if self.waits_for_gates.swap(false, SeqCst) {
+        if self.waits_for_gates.swap(false, AcqRel) {
             self.put(|work| work.gates = true);
         }
     }
@@ -156,7 +153,10 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, atomic::AtomicUsize};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
     use std::task::Wake;
 
     use super::*;

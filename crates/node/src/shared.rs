@@ -60,19 +60,11 @@ impl Shared {
 
     /// A connection is over.
     pub fn connection_left(&self) {
-        if self.connections.leave(1) {
-            self.gate_opened();
-        }
+        self.connections.leave(1, &self.inboxes);
     }
 
     /// Requests are over.
     pub fn requests_left(&self, count: u64) {
-        if self.requests.leave(count) {
-            self.gate_opened();
-        }
-    }
-
-    fn gate_opened(&self) {
-        self.inboxes.iter().for_each(Inbox::gate_opened);
+        self.requests.leave(count, &self.inboxes);
     }
 }
