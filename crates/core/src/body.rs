@@ -18,6 +18,7 @@ use crate::{
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// The body of a request. What is not pulled is not read: h2 window is given back as chunks are taken.
+#[derive(Debug)]
 pub struct Body<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,
@@ -26,6 +27,7 @@ pub struct Body<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     gathered: BytesMut,
 }
 
+#[derive(Debug)]
 enum State {
     Whole(Bytes),
     Streamed {

@@ -23,12 +23,14 @@ use crate::{
 /// One HTTP connection over the transport `IO`, with the deadlines of the timer `T`.
 ///
 /// Nothing is read, written or parsed but while one of its futures is polled: `next`, the operations of its streams,
-/// or a [`Driver`], which does nothing else. Dropping every handle closes the transport.
+/// or a [`Driver`], which does nothing else. A clone is another handle of the same connection; dropping every handle
+/// closes the transport.
 ///
 /// Operations drive the connection together, in one task or in several: each turns it when it is polled, and one of
 /// those that wait, the one that has waited longest, is woken for the transport and the timer. So an operation that was
 /// polled has to be polled again when it is woken, or dropped: one that is kept aside can hold up those of other tasks.
 /// A driver leads before all others; with one, operations may be kept aside.
+#[derive(Debug)]
 pub struct Connection<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     shared: Arc<Shared<IO, T>>,
 }
@@ -92,6 +94,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     }
 }
 
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Clone for Connection<IO, T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
 impl CloseReason {
     /// The error of a connection that did not end as it should.
     fn side_at_fault(&self) -> Option<Error> {
@@ -105,6 +113,7 @@ impl CloseReason {
 }
 
 /// Does a connection's work when polled. See [`Connection::driver`].
+#[derive(Debug)]
 pub struct Driver<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     operation: Operation<IO, T>,
 }

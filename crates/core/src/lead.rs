@@ -15,7 +15,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
@@ -174,12 +174,25 @@ impl<M: Machine> Shared<M> {
     }
 }
 
+impl<M: Machine> fmt::Debug for Shared<M> {
+    /// Without the lock: a handle may be printed while the machine turns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 /// One waiting operation. Dropping it gives up its seat, and nothing else.
 pub(crate) struct Operation<M: Machine> {
     shared: Arc<Shared<M>>,
     rank: Rank,
     interest: M::Interest,
     seat: Option<Seat>,
+}
+
+impl<M: Machine> fmt::Debug for Operation<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation").finish_non_exhaustive()
+    }
 }
 
 impl<M: Machine> Operation<M> {

@@ -287,6 +287,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
 /// What the handles of one stream hold together. With the last of them goes the stream: an answer that was given is
 /// still sent, a request that was not answered is reset, one that nobody has seen so that the peer may try again (RFC
 /// 9113 section 8.7), and an h1 connection, which has no other stream, drains.
+#[derive(Debug)]
 pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     pub(crate) shared: Arc<Shared<IO, T>>,
     pub(crate) id: u32,

@@ -25,6 +25,7 @@ use crate::{
 };
 
 /// One stream of a connection: request after request on h1, one request on h2.
+#[derive(Debug)]
 pub struct Stream<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
 }
@@ -47,6 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Stream<IO, T> {
 }
 
 /// The half of a stream that brings requests.
+#[derive(Debug)]
 pub struct Input<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
 }
@@ -86,7 +88,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
     }
 }
 
-/// The half of a stream that takes answers.
+/// The half of a stream that takes answers. A clone is the same half: the key says which request an answer is for, so
+/// the work on a request may answer from a task of its own.
+#[derive(Debug)]
 pub struct Output<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
 }
@@ -141,7 +145,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     }
 }
 
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Clone for Output<IO, T> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone() }
+    }
+}
+
 /// An answer on its way. Resolves when it has been sent. Cancel-safe: dropping it does not take the answer back.
+#[derive(Debug)]
 pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     operation: Operation<IO, T>,
     handle: Arc<Handle<IO, T>>,
@@ -184,6 +195,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Sending<IO, T> {
 }
 
 /// An answer that is written piece by piece. Dropping it unfinished leaves the exchange open: finish or reset it.
+#[derive(Debug)]
 pub struct Writer<'a, IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     output: &'a mut Output<IO, T>,
     key: Key,

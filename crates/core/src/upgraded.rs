@@ -27,6 +27,7 @@ const PENDING_WRITE_BYTES: u64 = 64 << 10;
 ///
 /// Cancel-safe: a read that is given up leaves its bytes to the next, a write takes its bytes when it resolves and not
 /// before, and a flush or a shutdown that is given up can be waited for again.
+#[derive(Debug)]
 pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,
