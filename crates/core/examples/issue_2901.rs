@@ -24,6 +24,8 @@ async fn main() -> Result<()> {
     let config = Arc::new(Config::default());
 
     while let Ok((conn, _)) = listener.accept().await {
+        // Nagle's algorithm would hold back the end of an answer until the client has acknowledged its beginning.
+        conn.set_nodelay(true).ok();
         // wrap low-level connection into http connection
         // Not `await`ed: the protocol is detected by the first `next`, which also has the deadline for it.
         let conn = Connection::new(0, conn, config.clone(), TokioTimer::default());
