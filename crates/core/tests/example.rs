@@ -29,12 +29,18 @@ fn the_loop_of_the_issue_hands_over_an_upgraded_stream() {
     assert_eq!(client.read_all(), "there and back");
 }
 
-/// What is sent to `/7`, and what it is answered with.
-const EXAMPLES: [(&str, &[&str], &str); 4] = [
+/// What is sent to `/7`, and what it is answered with. Two do not read bodies: they are sent none.
+const EXAMPLES: [(&str, &[&str], &str); 10] = [
     ("spawn_connections", BODY, "POST /7 Ok(5)\n"),
     ("spawn_streams", BODY, "POST /7 Ok(5)\n"),
     ("spawn_requests", BODY, "POST /7 Ok(5)\n"),
     ("on_smol", BODY, "POST /7 Ok(5)\n"),
+    ("limit_connections", &[], "connection 1 of 2\n"),
+    ("limit_requests", BODY, "Ok(5)\n"),
+    ("memory_budget", BODY, "5 bytes\n"),
+    ("priorities", BODY, "5\n"),
+    ("graceful_shutdown", BODY, "5\n"),
+    ("reply_time", &[], "......."),
 ];
 const BODY: &[&str] = &["-d", "hello"];
 
