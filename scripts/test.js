@@ -8,6 +8,7 @@ const failures = []
 
 process.env.CARGO_TERM_COLOR ??= 'never'
 process.env.FORCE_COLOR ??= '0'
+process.env.RUSTDOCFLAGS ??= '-D warnings'
 
 await check('install and build', () => {
   install()
@@ -16,6 +17,7 @@ await check('install and build', () => {
 if (failed === 0) {
   await command('cargo', 'fmt', '--all', '--check')
   await command('cargo', 'clippy', '--workspace', '--all-targets', '--features', 'hyperpull-node/loom', '--', '-D', 'warnings')
+  await command('cargo', 'doc', '-p', 'hyperpull', '--no-deps')
   await command('npx', 'tsc', '-p', 'tsconfig.json', '--noEmit')
   await command('npx', 'tsc', '-p', '__test__/tsconfig.json')
   await command('npx', 'tsc', '-p', 'examples/tsconfig.json')

@@ -57,7 +57,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
     /// The next request and its key, or `None` when there will be none. On h1 the next request comes after the last
     /// answer was sent. What a request can turn into is in its extensions, as [`Upgrade`](crate::event::Upgrade).
     ///
-    /// Cancel-safe: a request that came while nobody waited is given to the next call.
+    /// Has no failure of its own yet: a connection that fails has no next request, and
+    /// [`Connection::next`](crate::Connection::next) says why. Cancel-safe: a request that came while nobody waited is
+    /// given to the next call.
     pub async fn next(&mut self) -> Option<Result<(Key, Request<Body<IO, T>>), Error>> {
         let id = self.handle.id;
         let arrived = self
@@ -122,8 +124,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
 
     /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves.
     ///
-    /// Fails with `NotUpgradable`, `KeyUsed`, `KeyUnknown` or `Closed`, or as a sent answer does. Not cancel-safe, since the
-    /// halves are in the future: dropping it drops the stream, which is reset. The rest of an h2 connection goes on.
+    /// Fails with `NotUpgradable` if the request does not ask for it or its body has not been read, with `KeyUsed`,
+    /// `KeyUnknown` or `Closed`, or as a sent answer does. Not cancel-safe, since the halves are in the future: dropping it
+    /// drops the stream, which is reset. The rest of an h2 connection goes on.
     pub async fn upgrade(self, input: Input<IO, T>, key: Key, head: Response<()>) -> Result<Upgraded<IO, T>, Error> {
         drop(input);
         let (parts, ()) = head.into_parts();
