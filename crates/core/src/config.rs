@@ -75,6 +75,7 @@ impl Default for Timeouts {
 
 /// Which protocols a connection may speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Protocols {
     /// Told apart by the HTTP/2 preface (prior knowledge, RFC 9113 section 3.3).
     Both,

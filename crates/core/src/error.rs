@@ -17,6 +17,7 @@ macro_rules! codes {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal, $side:ident;)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[non_exhaustive]
         #[repr(u8)]
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
@@ -194,6 +195,7 @@ impl std::error::Error for Error {}
 
 /// Why a connection ended, and a text for people.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CloseReason {
     /// The stable code.
     pub code: CloseCode,

@@ -23,6 +23,7 @@ use crate::{
 
 /// The response has been sent: the transport took its last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Sent {
     /// Response body bytes.
     pub bytes: u64,
