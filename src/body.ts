@@ -6,8 +6,8 @@ import { RequestHeaders } from './headers.js'
 import type { RawBuffer } from './raw.js'
 import type { Stream } from './stream.js'
 
-/** The most bytes of one chunk: as much as the native side reads ahead of the pulls. */
-const CHUNK = 192 << 10
+/** The most bytes of one chunk. What garbage waits to be collected counts in these. */
+const CHUNK = 128 << 10
 
 const NOT_ASCII = /[^\x00-\x7f]/
 const { latin1Write, utf8Slice } = Buffer.prototype as RawBuffer

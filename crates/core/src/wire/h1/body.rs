@@ -29,7 +29,7 @@ use crate::{
 /// Bodies up to this length are taken along with the head when they have come with it.
 const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// Bytes of a body that are read ahead of the pulls, once there was one.
-const READ_AHEAD_BYTES: usize = 192 << 10;
+const READ_AHEAD_BYTES: usize = 256 << 10;
 /// Room for the first read of a body; it doubles as long as reads fill it.
 const FIRST_READ_BYTES: usize = 16 << 10;
 
@@ -197,7 +197,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             let more = body.received.len() - before;
             if more > 0 {
                 self.waiting_since = now;
-                body.expects_continue = false;
                 step =
                     step.and_then(|more_to_do| current.exchange.received(more, limits.body_bytes).map(|()| more_to_do));
             }
