@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// What one connection may cost. A count of `usize::MAX` or `u64::MAX` is no limit.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Requests on one connection, after which it drains. Default: no limit.
     pub requests_per_connection: u64,
@@ -42,6 +43,7 @@ impl Default for Limits {
 
 /// How long one connection may wait. `None` turns one off.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Protocol detection and the h2 preface, from accept. Default 10 s.
     pub handshake: Option<Duration>,
@@ -85,8 +87,15 @@ pub enum Protocols {
     Http2,
 }
 
-/// Everything one connection is told, shared by all connections of a listener.
+/// Everything one connection is told, shared by all connections of a listener. More may be added: begin with the default.
+///
+/// ```
+/// let mut config = hyperpull::config::Config::default();
+/// config.limits.body_bytes = 1 << 20;
+/// config.timeouts.connection_age = Some(std::time::Duration::from_secs(3600));
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Which protocols are spoken. Default both.
     pub protocols: Protocols,

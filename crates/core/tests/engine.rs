@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyperpull::{
-    config::{Config, Limits, Timeouts},
+    config::Config,
     error::{CloseCode, Code, Refusal},
     event::{Event, Protocol, RequestBody},
 };
@@ -230,8 +230,10 @@ fn refusals_have_their_status_and_end_the_connection() {
     ];
     for &(request, status, refusal) in cases {
         run(async move {
-            let limits = Limits { body_bytes: 50, target_bytes: 10, ..Limits::default() };
-            let mut rig = Rig::with(1 << 16, Config { limits, ..Config::default() });
+            let mut config = Config::default();
+            config.limits.body_bytes = 50;
+            config.limits.target_bytes = 10;
+            let mut rig = Rig::with(1 << 16, config);
             rig.engine.pull_requests(1);
             rig.client.send(request).await;
             let mut events = rig.until_closed().await;
@@ -270,14 +272,14 @@ fn a_peer_that_has_finished_sending_still_gets_its_answer() {
 
 #[test]
 fn timeouts_end_what_waits() {
-    let timeouts = || Timeouts {
-        handshake: Some(Duration::from_secs(1)),
-        headers: Some(Duration::from_secs(2)),
-        keep_alive_idle: Some(Duration::from_secs(3)),
-        body_idle: Some(Duration::from_secs(4)),
-        ..Timeouts::default()
+    let config = || {
+        let mut config = Config::default();
+        config.timeouts.handshake = Some(Duration::from_secs(1));
+        config.timeouts.headers = Some(Duration::from_secs(2));
+        config.timeouts.keep_alive_idle = Some(Duration::from_secs(3));
+        config.timeouts.body_idle = Some(Duration::from_secs(4));
+        config
     };
-    let config = || Config { timeouts: timeouts(), ..Config::default() };
     run(async {
         let mut silent = Rig::with(1 << 16, config());
         assert!(silent.quiet().await);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::{Reason, client::SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyperpull::{
-    config::{Config, Limits},
+    config::{Config, Protocols},
     engine::ResetReason,
     error::{CloseCode, Code, Refusal},
     event::{Event, RequestBody},
@@ -132,8 +132,9 @@ fn a_body_comes_in_chunks_with_its_trailers_and_small_frames_do_no_harm() {
 #[test]
 fn window_is_given_back_as_chunks_are_pulled() {
     run(local(async {
-        let limits = Limits { buffered_bytes: 1 << 16, ..Limits::default() };
-        let mut rig = Rig::with(1 << 20, Config { limits, ..Config::default() });
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 1 << 16;
+        let mut rig = Rig::with(1 << 20, config);
         rig.engine.pull_requests(1);
         let (mut sender, _connection) = client(&mut rig).await;
         let (_answer, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
@@ -285,7 +286,8 @@ fn cancels_before_the_pull_do_not_kill_the_connection() {
 #[test]
 fn without_the_preface_an_h2_connection_is_closed_and_not_reset() {
     run(async {
-        let config = Config { protocols: hyperpull::config::Protocols::Http2, ..Config::default() };
+        let mut config = Config::default();
+        config.protocols = Protocols::Http2;
         let mut rig = Rig::with(1 << 16, config);
         rig.client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert!(matches!(rig.event().await, Event::Refused(Refusal::Protocol)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyperpull::{
-    config::{Config, Limits, Protocols, Timeouts},
+    config::{Config, Protocols},
     error::{Code, Error},
 };
 use napi_derive::napi;
@@ -93,32 +93,33 @@ impl NativeListenOptions {
             _ => return Err(invalid("protocols must be 0, 1 or 2")),
         };
         // A cast from f64 saturates: Infinity is the largest number there is, and that is no limit.
-        let limits = Limits {
-            requests_per_connection: per_connection as u64,
-            header_bytes: header_bytes as usize,
-            header_count: header_count as usize,
-            target_bytes: target_bytes as usize,
-            body_bytes: body_bytes as u64,
-            concurrent_streams: streams as u32,
-            buffered_bytes: buffered as u32,
-            pending_write_bytes: pending as usize,
-        };
-        let timeouts = Timeouts {
-            handshake: duration(handshake),
-            headers: duration(headers),
-            body_idle: duration(body_idle),
-            keep_alive_idle: duration(keep_alive_idle),
-            write_stall: duration(write_stall),
-            connection_age: duration(connection_age),
-            h2_ping: duration(h2_ping),
-        };
+        let mut config = Config::default();
+        config.protocols = protocols;
+        config.extended_connect = self.extended_connect;
+        let limits = &mut config.limits;
+        limits.requests_per_connection = per_connection as u64;
+        limits.header_bytes = header_bytes as usize;
+        limits.header_count = header_count as usize;
+        limits.target_bytes = target_bytes as usize;
+        limits.body_bytes = body_bytes as u64;
+        limits.concurrent_streams = streams as u32;
+        limits.buffered_bytes = buffered as u32;
+        limits.pending_write_bytes = pending as usize;
+        let timeouts = &mut config.timeouts;
+        timeouts.handshake = duration(handshake);
+        timeouts.headers = duration(headers);
+        timeouts.body_idle = duration(body_idle);
+        timeouts.keep_alive_idle = duration(keep_alive_idle);
+        timeouts.write_stall = duration(write_stall);
+        timeouts.connection_age = duration(connection_age);
+        timeouts.h2_ping = duration(h2_ping);
         Ok(Settings {
             io_threads: self.io_threads as usize,
             connections: connections as u64,
             requests_in_flight: in_flight as u64,
             read_ahead_connections: u64::from(self.read_ahead_connections),
             read_ahead_requests: self.read_ahead_requests != 0,
-            config: Config { protocols, limits, timeouts, extended_connect: self.extended_connect },
+            config,
         })
     }
 
