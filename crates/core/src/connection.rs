@@ -44,18 +44,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
 
     /// The next stream: one for an h1 connection, one for each request on h2. `None` when there will be none.
     ///
-    /// Fails when the peer broke the protocol or the transport failed. Cancel-safe: a stream that came while nobody
+    /// Fails, once, when the peer broke the protocol or the transport failed. Cancel-safe: a stream that came while nobody
     /// waited is given to the next call.
     pub async fn next(&self) -> Option<Result<Stream<IO, T>, Error>> {
         let shared = self.shared.clone();
-        let mut told = false;
         Operation::new(&self.shared, Rank::Future, Interest::Connection)
             .until(move |inner| {
                 if let Some(id) = inner.arrivals.pop_front() {
                     return Poll::Ready(Some(Ok(Stream::new(Handle { shared: shared.clone(), id }))));
                 }
                 if let Some(reason) = &inner.closed {
-                    let fault = reason.side_at_fault().filter(|_| !std::mem::replace(&mut told, true));
+                    let told = std::mem::replace(&mut inner.told, true);
+                    let fault = reason.side_at_fault().filter(|_| !told);
                     return Poll::Ready(fault.map(Err));
                 }
                 if inner.protocol != Some(Protocol::Http1) {

@@ -102,6 +102,8 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     pub(crate) closed: Option<CloseReason>,
     /// A turn has begun; still so when the next begins, if it panicked.
     turning: bool,
+    /// The failure that closed it was told.
+    pub(crate) told: bool,
 }
 
 pub(crate) type Shared<IO, T> = lead::Shared<Inner<IO, T>>;
@@ -118,6 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             asked: false,
             closed: None,
             turning: false,
+            told: false,
         }
     }
 

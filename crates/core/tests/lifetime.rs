@@ -205,3 +205,17 @@ fn an_upgrade_that_is_dropped_resets_its_stream_alone() {
         }));
     }
 }
+
+#[test]
+fn a_failure_is_told_once() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(b"GET / HTTP/9.9\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
+        assert!(input.next().await.is_none());
+        assert_eq!(connection.next().await.unwrap().unwrap_err().code(), Code::Protocol);
+        assert!(connection.clone().next().await.is_none());
+        assert!(connection.next().await.is_none());
+    });
+}
