@@ -87,7 +87,10 @@ export interface Limits {
   bodyBytes: number
   /** Open streams on one h2 connection, 1 to 2 147 483 647. Default 128 (RFC 9113 section 6.5.2 advises 100 or more). */
   concurrentStreams: number
-  /** Request bytes read and not yet pulled, per connection, 65 536 to 2 147 483 647. Default 1 048 576. */
+  /**
+   * Request bytes read and not yet pulled, per connection, 65 536 to 2 147 483 647. Default 1 048 576. On HTTP/2 a stream may have a
+   * sixteenth of it: sixteen bodies that nobody pulls hold up the others of their connection.
+   */
   bufferedBytes: number
   /** Response bytes written and not yet sent, per connection, 1 to Infinity: over it `write` waits. Default 1 048 576. */
   pendingWriteBytes: number

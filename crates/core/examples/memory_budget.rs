@@ -26,8 +26,8 @@ async fn main() -> Result<()> {
     println!("http://{}", listener.local_addr()?);
     let mut config = Config::default();
     config.limits.body_bytes = LARGEST.into();
-    // What a connection reads ahead of the pulls comes on top of the budget. On HTTP/2 each stream may fill a quarter of
-    // it: no more than four, or those that wait for room leave none of the window to those that read.
+    // What a connection reads ahead of the pulls comes on top of the budget. On HTTP/2 each stream may fill a sixteenth
+    // of it: with sixteen or more, those that wait for room could leave none of the window to those that read.
     config.limits.buffered_bytes = 256 << 10;
     config.limits.concurrent_streams = 4;
     let (config, budget) = (Arc::new(config), Arc::new(Semaphore::new(BUDGET)));

@@ -18,9 +18,9 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Open streams on one h2 connection. Default 128 (nginx 128, RFC 9113 advises at least 100).
     pub concurrent_streams: u32,
-    /// Request bytes read and not yet pulled, per connection. Default 1 MiB: four h2 stream windows of 256 KiB. So four
-    /// bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is read
-    /// after the other, sets `concurrent_streams` to 4.
+    /// Request bytes read and not yet pulled, per connection. Default 1 MiB: sixteen h2 stream windows of 64 KiB. So
+    /// sixteen bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is
+    /// read after the other, sets `concurrent_streams` to 16, or this higher.
     pub buffered_bytes: u32,
     /// Response bytes queued and not yet written, per connection: a writer waits above it. Default 1 MiB.
     pub pending_write_bytes: usize,

@@ -26,10 +26,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, Protocol},
     fields::ResponseFields,
-    io::{
-        tap::{Tap, TapState},
-        transport::Traffic,
-    },
+    io::transport::Traffic,
     key::Key,
     relay::Relay,
     response::{self, ResponseHead},
@@ -61,7 +58,7 @@ pub enum ResetReason {
 
 enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Detecting { io: IO, early: BytesMut },
-    Handshaking(Box<h2::Handshake<IO>>, Arc<TapState>),
+    Handshaking(Box<h2::Handshake<IO>>),
     Http1(Box<H1<IO>>),
     Http2(Box<H2<IO>>),
     Tunnel(Box<Tunnel<IO>>),
@@ -150,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn next_deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
         let own = match &self.phase {
-            Phase::Detecting { .. } | Phase::Handshaking(..) => due(self.opened_at, timeouts.handshake),
+            Phase::Detecting { .. } | Phase::Handshaking(_) => due(self.opened_at, timeouts.handshake),
             Phase::Http1(wire) => wire.deadline(),
             Phase::Http2(wire) => wire.deadline(),
             Phase::Tunnel(wire) => wire.deadline(),
@@ -317,7 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn step_outside(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Detecting { io, early } => self.detect(io, early, cx, now),
-            Phase::Handshaking(handshake, state) => self.handshake(handshake, state, cx, now),
+            Phase::Handshaking(handshake) => self.handshake(handshake, cx, now),
             Phase::Closing(closing) => self.finish_closing(closing, cx, now),
             open => {
                 self.phase = open;
@@ -349,21 +346,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                 self.open(Phase::Http1(Box::new(wire)), Protocol::Http1);
             }
             Detected::Http2 => {
-                let state = TapState::new(self.traffic.clone());
-                let tap = Tap::new(io, early, state.clone());
-                self.phase = Phase::Handshaking(Box::new(h2::handshake(tap, &self.config)), state);
+                let handshake = h2::handshake(io, early, self.traffic.clone(), &self.config);
+                self.phase = Phase::Handshaking(Box::new(handshake));
             }
         }
         !matches!(self.phase, Phase::Detecting { .. } | Phase::Closed)
     }
 
-    fn handshake(
-        &mut self,
-        mut handshake: Box<h2::Handshake<IO>>,
-        state: Arc<TapState>,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> bool {
+    fn handshake(&mut self, mut handshake: Box<h2::Handshake<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
         match Pin::new(&mut *handshake).poll(cx) {
             Poll::Pending if self.draining => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
@@ -371,11 +361,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             }
             Poll::Pending if self.too_late(now) => false,
             Poll::Pending => {
-                self.phase = Phase::Handshaking(handshake, state);
+                self.phase = Phase::Handshaking(handshake);
                 false
             }
-            Poll::Ready(Ok(connection)) => {
-                let wire = H2::new(self.number, connection, state, self.config.clone(), now);
+            Poll::Ready(Ok(opened)) => {
+                let wire = H2::new(self.number, opened, self.config.clone(), now);
                 self.open(Phase::Http2(Box::new(wire)), Protocol::Http2);
                 true
             }

@@ -130,6 +130,8 @@ pub(crate) struct Said {
     pub(crate) closes: bool,
     /// There is a Date.
     pub(crate) dated: bool,
+    /// There are fields that speak of one HTTP/1 connection (RFC 9113 section 8.2.2).
+    pub(crate) hop: bool,
 }
 
 impl Said {
@@ -139,7 +141,10 @@ impl Said {
         // The length of a name rules out most of them.
         match name.len() {
             4 if name == "date" => self.dated = true,
+            7 if name == "upgrade" => self.hop = true,
+            10 if name == "keep-alive" => self.hop = true,
             10 if name == "connection" => {
+                self.hop = true;
                 self.closes |= has_token(value.as_bytes(), b"close");
                 self.connection = Some(value.clone());
                 return Ok(true);
@@ -153,6 +158,7 @@ impl Said {
                 };
                 return Ok(true);
             }
+            16 if name == "proxy-connection" => self.hop = true,
             17 if name == "transfer-encoding" => {
                 return Err(Error::new(Code::InvalidHeader, "transfer-encoding is set by the server"));
             }

@@ -19,6 +19,9 @@ pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
     }
 }
 
+/// RFC 9218 section 4.1.
+pub(crate) const DEFAULT_URGENCY: u8 = 3;
+
 /// What the checks and the engines want to know of a head's fields, found in one pass over them.
 #[derive(Default)]
 pub(crate) struct Survey<'a> {
@@ -122,14 +125,13 @@ impl<'a> Survey<'a> {
         Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
     }
 
-    /// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7; 3 unless it says otherwise.
+    /// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7.
     pub(crate) fn urgency(&self) -> u8 {
-        const DEFAULT: u8 = 3;
-        let Some(value) = self.priority.and_then(|value| str::from_utf8(value).ok()) else { return DEFAULT };
+        let Some(value) = self.priority.and_then(|value| str::from_utf8(value).ok()) else { return DEFAULT_URGENCY };
         let urgency = value.split(',').find_map(|member| member.trim().strip_prefix("u="));
         match urgency.map(str::as_bytes) {
             Some([digit @ b'0'..=b'7', rest @ ..]) if rest.first().is_none_or(|&next| next == b';') => digit - b'0',
-            _ => DEFAULT,
+            _ => DEFAULT_URGENCY,
         }
     }
 }

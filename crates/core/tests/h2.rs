@@ -159,6 +159,32 @@ fn window_is_given_back_as_chunks_are_pulled() {
 }
 
 #[test]
+fn a_body_is_read_to_its_end_beside_ten_that_nobody_reads() {
+    run(local(async {
+        const LENGTH: usize = 1 << 20;
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(11);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let mut bodies = Vec::new();
+        let mut last = None;
+        for _ in 0..11 {
+            let (_, mut body) = sender.send_request(request(Method::PUT, "/"), false).unwrap();
+            body.send_data(Bytes::from(vec![0; LENGTH]), true).unwrap();
+            bodies.push(body);
+            last = Some(rig.request().await.0);
+        }
+        let key = last.unwrap();
+        let mut read = 0;
+        while read < LENGTH {
+            rig.pull(key, LENGTH).unwrap();
+            read += rig.chunk().await.len();
+        }
+        rig.pull(key, 1).unwrap();
+        assert!(matches!(rig.event().await, Event::End { trailers: None, .. }));
+    }));
+}
+
+#[test]
 fn a_peer_reset_fails_the_exchange_and_a_reset_of_ours_reaches_the_peer() {
     run(local(async {
         let mut rig = Rig::new(1 << 16);

@@ -1,6 +1,7 @@
 //! Between the transport and the codecs.
 
 pub(crate) mod frames;
+pub(crate) mod inbound;
 pub(crate) mod outgoing;
 pub(crate) mod room;
 pub(crate) mod tap;

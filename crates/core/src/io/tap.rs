@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     frames::FrameScan,
+    inbound::{InboundScan, Seen},
     transport::{Fault, Traffic},
 };
 
@@ -24,6 +25,8 @@ use super::{
 #[derive(Default, Debug)]
 pub(crate) struct TapState {
     pub(crate) traffic: Arc<Traffic>,
+    /// How far the peer is with what it sends.
+    pub(crate) seen: Seen,
     fault: AtomicU8,
     frames: Mutex<FrameScan>,
 }
@@ -61,17 +64,18 @@ impl TapState {
     }
 }
 
-/// The transport with a prefix of bytes read early, and with counters.
+/// The transport with a prefix of bytes read early, and with eyes on the frames both ways.
 #[derive(Debug)]
 pub(crate) struct Tap<IO> {
     io: IO,
     early: BytesMut,
+    inbound: InboundScan,
     state: Arc<TapState>,
 }
 
 impl<IO> Tap<IO> {
     pub(crate) fn new(io: IO, early: BytesMut, state: Arc<TapState>) -> Self {
-        Self { io, early, state }
+        Self { io, early, inbound: InboundScan::default(), state }
     }
 
     fn wrote(&self, bufs: &[IoSlice<'_>], mut wrote: usize) {
@@ -93,6 +97,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let this = &mut *self;
         if !this.early.is_empty() {
             let take = this.early.len().min(buf.remaining());
+            this.inbound.read(&this.early[..take], &this.state.seen);
             buf.put_slice(&this.early[..take]);
             this.early.advance(take);
             return Poll::Ready(Ok(()));
@@ -100,7 +105,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut this.io).poll_read(cx, buf));
         this.state.note(result)?;
-        this.state.traffic.read.add((buf.filled().len() - before) as u64);
+        let read = &buf.filled()[before..];
+        this.inbound.read(read, &this.state.seen);
+        this.state.traffic.read.add(read.len() as u64);
         Poll::Ready(Ok(()))
     }
 }

@@ -44,9 +44,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let told = response::check_whole(&head, &body, bodiless)?;
         let empty = bodiless || (body.is_empty() && trailers.is_none());
         stream.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
-        self.send_head(key, head, told, empty)?;
+        stream.send_head(head, told, empty)?;
         if !empty {
-            let stream = self.stream(key)?;
             stream.queue(body);
             stream.end(trailers);
             self.now_sending(key.stream);
@@ -62,7 +61,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let bodiless = response::bodiless(head.status, stream.head_request);
         stream.exchange.started(declared, bodiless);
         // A bodiless answer ends when the caller finishes it, so that `Sent` comes after `finish`.
-        self.send_head(key, head, declared, false)
+        stream.send_head(head, declared, false)
     }
 
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
@@ -118,7 +117,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
             head.status = StatusCode::OK;
         }
         stream.exchange.upgrading();
-        self.send_head(key, head, None, false)?;
+        stream.send_head(head, None, false)?;
         let stream = self.stream(key)?;
         stream.enter_tunnel();
         self.upgraded.push(key);

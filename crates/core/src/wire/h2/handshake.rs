@@ -8,24 +8,29 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, server};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::incoming::{Incoming, Seen};
-use crate::{config::Config, io::tap::Tap};
+use crate::{
+    config::Config,
+    io::{
+        tap::{Tap, TapState},
+        transport::Traffic,
+    },
+};
 
-type Connection<IO> = server::Connection<Incoming<Tap<IO>>, Bytes>;
+type Connection<IO> = server::Connection<Tap<IO>, Bytes>;
 
 /// A connection on which both sides have introduced themselves.
 pub(crate) struct Opened<IO: AsyncRead + AsyncWrite + Unpin> {
     pub(super) connection: Connection<IO>,
-    pub(super) seen: Arc<Seen>,
+    pub(super) tap: Arc<TapState>,
 }
 
 /// Preface -> Settings -> Over
 enum Step<IO: AsyncRead + AsyncWrite + Unpin> {
-    Preface(server::Handshake<Incoming<Tap<IO>>, Bytes>),
+    Preface(server::Handshake<Tap<IO>, Bytes>),
     /// h2 is content with the preface, but the peer's SETTINGS belong to it (RFC 9113 section 3.4).
     Settings(Connection<IO>),
     Over,
@@ -34,18 +39,27 @@ enum Step<IO: AsyncRead + AsyncWrite + Unpin> {
 /// Ready when the peer has introduced itself. A failure is the peer's.
 pub(crate) struct Handshake<IO: AsyncRead + AsyncWrite + Unpin> {
     step: Step<IO>,
-    seen: Arc<Seen>,
+    tap: Arc<TapState>,
 }
 
+/// How many streams that nobody reads it takes to fill the window of a connection.
+const WINDOWS: u32 = 16;
+
 /// Begins the handshake.
-pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(tap: Tap<IO>, config: &Config) -> Handshake<IO> {
+pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    early: BytesMut,
+    traffic: Arc<Traffic>,
+    config: &Config,
+) -> Handshake<IO> {
     let limits = &config.limits;
-    // One unread upload must not block the rest: a stream's window is a quarter of the connection's.
+    // What is sent on streams that nobody reads keeps its part of the connection's window: so each part is small, for
+    // those that are read to go on. Not smaller, because a part goes to and fro once a round trip.
     let connection_window = limits.buffered_bytes.clamp(1 << 16, (1 << 31) - 1);
     let mut builder = server::Builder::new();
     builder
         .initial_connection_window_size(connection_window)
-        .initial_window_size((connection_window / 4).max(1 << 14))
+        .initial_window_size((connection_window / WINDOWS).max(1 << 14))
         .max_concurrent_streams(limits.concurrent_streams)
         // Streams that the peer resets before they are pulled are normal here; more than are open at once are not.
         .max_pending_accept_reset_streams(limits.concurrent_streams as usize)
@@ -57,8 +71,8 @@ pub(crate) fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(tap: Tap<IO>, config
     if config.extended_connect {
         builder.enable_connect_protocol();
     }
-    let seen = Arc::<Seen>::default();
-    Handshake { step: Step::Preface(builder.handshake(Incoming::new(tap, seen.clone()))), seen }
+    let tap = TapState::new(traffic);
+    Handshake { step: Step::Preface(builder.handshake(Tap::new(io, early, tap.clone()))), tap }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Handshake<IO> {
@@ -76,13 +90,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Handshake<IO> {
                 },
                 Step::Settings(mut connection) => {
                     let ended = connection.poll_closed(cx)?.is_ready();
-                    match self.seen.begins_with_settings() {
+                    match self.tap.seen.begins_with_settings() {
                         Some(false) => return Poll::Ready(Err(Reason::PROTOCOL_ERROR.into())),
                         None if !ended => {
                             self.step = Step::Settings(connection);
                             return Poll::Pending;
                         }
-                        _ => return Poll::Ready(Ok(Opened { connection, seen: self.seen.clone() })),
+                        _ => return Poll::Ready(Ok(Opened { connection, tap: self.tap.clone() })),
                     }
                 }
                 Step::Over => return Poll::Pending,

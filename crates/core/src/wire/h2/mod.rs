@@ -7,7 +7,6 @@
 
 mod commands;
 mod handshake;
-mod incoming;
 mod request;
 mod send;
 mod stream;
@@ -28,7 +27,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use self::handshake::{Handshake, handshake};
 use self::{
     handshake::Opened,
-    incoming::{Incoming, Seen},
     stream::{Stream, StreamWaker, Woken},
 };
 use super::{End, Turn, Wire, due, earlier};
@@ -75,14 +73,15 @@ impl Hasher for StreamHasher {
 type Streams = HashMap<u32, Box<Stream>, BuildHasherDefault<StreamHasher>>;
 
 pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
-    connection: server::Connection<Incoming<Tap<IO>>, Bytes>,
-    seen: Arc<Seen>,
+    connection: server::Connection<Tap<IO>, Bytes>,
     tap: Arc<TapState>,
     config: Arc<Config>,
     number: u32,
     streams: Streams,
     /// Streams with something to send, in the order in which they began to have it.
     sending: Vec<u32>,
+    /// Some stream had an urgency of its own: the order matters.
+    prioritized: bool,
     woken: Arc<Woken>,
     spare_wakers: Vec<Arc<StreamWaker>>,
     /// Room for the lists of a turn, kept.
@@ -120,17 +119,17 @@ enum PingState {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
-    pub(crate) fn new(number: u32, opened: Opened<IO>, tap: Arc<TapState>, config: Arc<Config>, now: Instant) -> Self {
-        let Opened { mut connection, seen } = opened;
+    pub(crate) fn new(number: u32, opened: Opened<IO>, config: Arc<Config>, now: Instant) -> Self {
+        let Opened { mut connection, tap } = opened;
         let pinger = connection.ping_pong();
         Self {
             connection,
-            seen,
             tap,
             config,
             number,
             streams: Streams::default(),
             sending: Vec::new(),
+            prioritized: false,
             woken: Arc::default(),
             spare_wakers: Vec::new(),
             awake: Vec::new(),
@@ -165,12 +164,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let Some(stream) = self.streams.remove(&id) else { return };
         self.outstanding -= stream.outstanding;
         let wake = stream.wake.clone();
+        if stream.listed {
+            self.sending.retain(|&sending| sending != id);
+        }
         // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
         drop(stream);
         if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
             self.spare_wakers.push(wake);
         }
-        self.sending.retain(|&sending| sending != id);
         self.idle_since = now;
     }
 
@@ -284,7 +285,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// Notes since when a header block is under way.
     fn clock_head(&mut self, now: Instant) {
-        let head = self.seen.head();
+        let head = self.tap.seen.head();
         if head != self.head_since.map(|(head, _)| head) {
             self.head_since = head.map(|head| (head, now));
         }

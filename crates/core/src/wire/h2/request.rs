@@ -15,7 +15,7 @@ use crate::{
     error::Refusal,
     event::{Event, RequestBody, RequestHead, Upgrade},
     key::Key,
-    request::{self, Survey},
+    request::{self, DEFAULT_URGENCY, Survey},
     wire::{Turn, Wire},
 };
 
@@ -86,6 +86,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let mut stream = Box::new(Stream::new(key, has_body.then_some(receiver), respond, wake, body_limit, turn.now));
         stream.head_request = parts.method == Method::HEAD;
         stream.urgency = survey.urgency();
+        self.prioritized |= stream.urgency != DEFAULT_URGENCY;
         stream.upgrade = match protocol {
             Some(protocol) => Some(Upgrade::Extended(protocol)),
             None => (parts.method == Method::CONNECT).then_some(Upgrade::Connect),

@@ -5,13 +5,13 @@ use std::mem;
 use http::{Response, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::H2;
+use super::{H2, stream::Stream};
 use crate::{
     date,
     error::{Code, Error},
     event::Event,
+    fields::Said,
     io::frames::Progress,
-    key::Key,
     response::{self, ResponseHead},
     wire::Turn,
 };
@@ -26,7 +26,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return;
         }
         let mut sending = mem::take(&mut self.sending);
-        if sending.len() > 1 {
+        if self.prioritized && sending.len() > 1 {
             sending.sort_by_key(|id| self.streams.get(id).map_or(u8::MAX, |stream| stream.urgency));
         }
         let mut failed = Vec::new();
@@ -43,7 +43,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 Err(error) => failed.push((id, error)),
             }
         }
-        sending.retain(|id| self.streams.get(id).is_some_and(|stream| stream.wants_to_send()));
+        sending.retain(|id| {
+            self.streams.get_mut(id).is_some_and(|stream| {
+                stream.listed = stream.wants_to_send();
+                stream.listed
+            })
+        });
         self.sending = sending;
         for (id, error) in failed {
             self.fail(id, error, turn);
@@ -80,51 +85,48 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.progress = progress;
     }
 
+    /// `stream` has something to send.
+    pub(super) fn now_sending(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !mem::replace(&mut stream.listed, true)
+        {
+            self.sending.push(id);
+        }
+    }
+}
+
+impl Stream {
     /// Gives h2 the head of an answer, which tells `length` and Date unless it does already.
-    pub(super) fn send_head(
-        &mut self,
-        key: Key,
-        head: ResponseHead,
-        length: Option<u64>,
-        end: bool,
-    ) -> Result<(), Error> {
-        let said = head.headers.said.clone();
+    pub(super) fn send_head(&mut self, head: ResponseHead, length: Option<u64>, end: bool) -> Result<(), Error> {
+        let Some(respond) = self.respond() else {
+            return Err(Error::new(Code::KeyUsed, "the request has its answer already"));
+        };
+        let Said { length: said, dated, hop, .. } = head.headers.said;
         let mut headers = head.headers.into_map();
-        response::strip_connection_fields(&mut headers);
+        if hop {
+            response::strip_connection_fields(&mut headers);
+        }
         match length {
-            Some(length) if said.length.is_none() => {
+            Some(length) if said.is_none() => {
                 headers.insert(header::CONTENT_LENGTH, response::length_value(length));
             }
             // A 204 has none to tell (RFC 9110 section 8.6).
-            None if said.length.is_some() => {
+            None if said.is_some() => {
                 headers.remove(header::CONTENT_LENGTH);
             }
             _ => {}
         }
-        if !said.dated {
+        if !dated {
             date::with(|date| headers.insert(header::DATE, date.clone()));
         }
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         *response.headers_mut() = headers;
-        let stream = self.stream(key)?;
-        let Some(respond) = stream.respond() else {
-            return Err(Error::new(Code::KeyUsed, "the request has its answer already"));
-        };
-        match respond.send_response(response, end) {
-            Ok(sender) => {
-                stream.begin(sender);
-                stream.expects_continue = false;
-                Ok(())
-            }
-            // The peer has reset the stream: `look` tells. A malformed head was refused before.
-            Err(_) => Ok(()),
+        // An error is the stream's: the peer has reset it, and `look` tells. A malformed head was refused before.
+        if let Ok(sender) = respond.send_response(response, end) {
+            self.begin(sender);
+            self.expects_continue = false;
         }
-    }
-
-    pub(super) fn now_sending(&mut self, id: u32) {
-        if !self.sending.contains(&id) {
-            self.sending.push(id);
-        }
+        Ok(())
     }
 }

@@ -19,9 +19,12 @@ use crate::{
     event::Upgrade,
     exchange::{Exchange, Receive},
     key::Key,
+    request::DEFAULT_URGENCY,
     wire::received::Received,
 };
 
+/// So little may wait in h2 for the peer's window, which it then need not be asked for.
+const SMALL_BYTES: usize = 4 << 10;
 /// What is asked of the peer's window at a time.
 const RESERVE: usize = 64 << 10;
 
@@ -91,6 +94,8 @@ pub(super) struct Stream {
     body_limit: u64,
     respond: Option<SendResponse<Bytes>>,
     pub(super) sender: Option<SendStream<Bytes>>,
+    /// It is in the connection's list of those that have something to send.
+    pub(super) listed: bool,
     queue: VecDeque<Bytes>,
     queued: usize,
     /// The caller has finished; the trailer section, if there is one.
@@ -123,7 +128,7 @@ impl Stream {
             head_request: false,
             upgrade: None,
             tunnel: false,
-            urgency: 3,
+            urgency: DEFAULT_URGENCY,
             expects_continue: false,
             receiver,
             failure: None,
@@ -132,6 +137,7 @@ impl Stream {
             body_limit,
             respond: Some(respond),
             sender: None,
+            listed: false,
             queue: VecDeque::new(),
             queued: 0,
             end: None,
@@ -277,10 +283,11 @@ impl Stream {
             if self.blocked || gave >= room {
                 return Ok((gave, gave > 0));
             }
-            if sender.capacity() == 0 {
+            let small = self.queued <= SMALL_BYTES;
+            if !small && sender.capacity() == 0 {
                 sender.reserve_capacity(self.queued.min(RESERVE));
             }
-            let mut capacity = sender.capacity();
+            let mut capacity = if small { SMALL_BYTES } else { sender.capacity() };
             if capacity == 0 {
                 match sender.poll_capacity(&mut Context::from_waker(&self.waker)) {
                     Poll::Ready(Some(Ok(granted))) if granted > 0 => capacity = granted,

@@ -1,19 +1,7 @@
 //! Sees in the inbound bytes of an HTTP/2 connection how far the peer is with what h2 tells only when it is whole: its
 //! first frame, and a header block.
-//!
-//! Hot: a few instructions a frame, whatever its length.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    task::{Context, Poll, ready},
-};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the client says before its first frame (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -23,9 +11,9 @@ const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// What the engine is told while h2 owns the transport.
+/// What the scan tells the engine. It has one writer.
 #[derive(Default, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The first frame's type, plus 1; 0 before it has come.
     first: AtomicU64,
     /// Header blocks that have begun and that have ended, together: odd while one is under way.
@@ -34,7 +22,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether the first frame is SETTINGS, once it has come.
-    pub(super) fn begins_with_settings(&self) -> Option<bool> {
+    pub(crate) fn begins_with_settings(&self) -> Option<bool> {
         match self.first.load(Relaxed) {
             0 => None,
             first => Some(first == u64::from(SETTINGS) + 1),
@@ -42,17 +30,19 @@ impl Seen {
     }
 
     /// The number of the header block that is under way.
-    pub(super) fn head(&self) -> Option<u64> {
+    pub(crate) fn head(&self) -> Option<u64> {
         let heads = self.heads.load(Relaxed);
         (heads % 2 == 1).then_some(heads)
     }
+
+    fn next_head(&self) {
+        self.heads.store(self.heads.load(Relaxed) + 1, Relaxed);
+    }
 }
 
-/// The transport of an h2 connection, and where its inbound bytes stand.
+/// Follows the inbound bytes frame by frame; costs a few instructions a frame, whatever its length.
 #[derive(Debug)]
-pub(crate) struct Incoming<IO> {
-    io: IO,
-    seen: Arc<Seen>,
+pub(crate) struct InboundScan {
     header: [u8; 9],
     /// Bytes of `header` that have come.
     have: usize,
@@ -60,12 +50,15 @@ pub(crate) struct Incoming<IO> {
     left: usize,
 }
 
-impl<IO> Incoming<IO> {
-    pub(super) fn new(io: IO, seen: Arc<Seen>) -> Self {
-        Self { io, seen, header: [0; 9], have: 0, left: PREFACE_BYTES }
+impl Default for InboundScan {
+    fn default() -> Self {
+        Self { header: [0; 9], have: 0, left: PREFACE_BYTES }
     }
+}
 
-    fn look(&mut self, mut bytes: &[u8]) {
+impl InboundScan {
+    /// `bytes` are on their way to h2.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], seen: &Seen) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let take = self.left.min(bytes.len());
@@ -79,65 +72,30 @@ impl<IO> Incoming<IO> {
                 if self.have == 9 {
                     let [a, b, c, ..] = self.header;
                     self.left = u32::from_be_bytes([0, a, b, c]) as usize;
-                    self.frame_begins();
+                    self.frame_begins(seen);
                 }
             }
             if self.have == 9 && self.left == 0 {
                 self.have = 0;
-                self.frame_ends();
+                self.frame_ends(seen);
             }
         }
     }
 
-    fn frame_begins(&mut self) {
-        if self.header[3] == HEADERS && self.seen.head().is_none() {
-            self.seen.heads.fetch_add(1, Relaxed);
+    fn frame_begins(&self, seen: &Seen) {
+        if self.header[3] == HEADERS && seen.head().is_none() {
+            seen.next_head();
         }
     }
 
-    fn frame_ends(&mut self) {
+    fn frame_ends(&self, seen: &Seen) {
         let [_, _, _, kind, flags, ..] = self.header;
-        if self.seen.first.load(Relaxed) == 0 {
-            self.seen.first.store(u64::from(kind) + 1, Relaxed);
+        if seen.first.load(Relaxed) == 0 {
+            seen.first.store(u64::from(kind) + 1, Relaxed);
         }
-        if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 && self.seen.head().is_some() {
-            self.seen.heads.fetch_add(1, Relaxed);
+        if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 && seen.head().is_some() {
+            seen.next_head();
         }
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Incoming<IO> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.look(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Incoming<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -163,12 +121,12 @@ mod tests {
         ];
         let under_way = [None, None, Some(3), Some(3), None, None];
         for piece in [1, 2, 7, 9, 100] {
-            let seen = Arc::<Seen>::default();
-            let mut incoming = Incoming::new((), seen.clone());
-            incoming.look(&[0; PREFACE_BYTES]);
+            let seen = Seen::default();
+            let mut scan = InboundScan::default();
+            scan.read(&[0; PREFACE_BYTES], &seen);
             assert_eq!(seen.begins_with_settings(), None);
             for (bytes, expected) in frames.iter().zip(under_way) {
-                bytes.chunks(piece).for_each(|piece| incoming.look(piece));
+                bytes.chunks(piece).for_each(|piece| scan.read(piece, &seen));
                 assert_eq!(seen.head(), expected);
             }
             assert_eq!(seen.begins_with_settings(), Some(true));
@@ -177,13 +135,13 @@ mod tests {
 
     #[test]
     fn the_preface_goes_on_until_the_first_frame() {
-        let seen = Arc::<Seen>::default();
-        let mut incoming = Incoming::new((), seen.clone());
-        incoming.look(&[0; PREFACE_BYTES]);
+        let seen = Seen::default();
+        let mut scan = InboundScan::default();
+        scan.read(&[0; PREFACE_BYTES], &seen);
         let ping = frame(6, 0, 8);
-        incoming.look(&ping[..16]);
+        scan.read(&ping[..16], &seen);
         assert_eq!(seen.begins_with_settings(), None);
-        incoming.look(&ping[16..]);
+        scan.read(&ping[16..], &seen);
         assert_eq!(seen.begins_with_settings(), Some(false));
     }
 }
