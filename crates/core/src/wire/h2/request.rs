@@ -83,14 +83,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         };
         let key = Key { connection: self.number, stream: id, sequence: 0 };
         let body_limit = self.config.limits.body_bytes;
-        let mut stream = Box::new(Stream::new(key, has_body.then_some(receiver), respond, wake, body_limit, turn.now));
-        stream.head_request = parts.method == Method::HEAD;
-        stream.urgency = survey.urgency();
-        self.prioritized |= stream.urgency != DEFAULT_URGENCY;
-        stream.upgrade = match protocol {
+        let upgrade = match protocol {
             Some(protocol) => Some(Upgrade::Extended(protocol)),
             None => (parts.method == Method::CONNECT).then_some(Upgrade::Connect),
         };
+        let receiver = has_body.then_some(receiver);
+        let mut stream = Box::new(Stream::new(key, receiver, respond, upgrade, wake, body_limit, turn.now));
+        stream.head_request = parts.method == Method::HEAD;
+        stream.urgency = survey.urgency();
+        self.prioritized |= stream.urgency != DEFAULT_URGENCY;
         stream.expects_continue = has_body && survey.expects_continue;
         let body = self.body_of(&mut stream, has_body, length);
         let head = Box::new(RequestHead {

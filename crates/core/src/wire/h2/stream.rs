@@ -117,16 +117,18 @@ impl Stream {
         key: Key,
         mut receiver: Option<RecvStream>,
         respond: SendResponse<Bytes>,
+        upgrade: Option<Upgrade>,
         wake: Arc<StreamWaker>,
         body_limit: u64,
         now: Instant,
     ) -> Self {
         Self {
             key,
-            exchange: Exchange::new(receiver.is_some()),
+            // What comes with a CONNECT is no body: it is the tunnel's, if there will be one.
+            exchange: Exchange::new(receiver.is_some() && upgrade.is_none()),
             flow: receiver.as_mut().map(|receiver| receiver.flow_control().clone()),
             head_request: false,
-            upgrade: None,
+            upgrade,
             tunnel: false,
             urgency: DEFAULT_URGENCY,
             expects_continue: false,
