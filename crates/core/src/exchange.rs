@@ -1,44 +1,137 @@
 //! The state machine of one exchange: a request, its body, its response. No I/O, no clock, no allocation.
 //!
-//! ```text
-//! receive half                           send half
-//!
-//!  None      Open --end--> Ended          Waiting --start--> Streaming --finish--+
-//!              |                             |  \---send------------------------> Ended --flushed--> (over)
-//!              +--fail--> Failed             |  \--upgrade--> Upgrading --left--> Tunnel --finish--^
-//!                                            +--- fail, from any state ---> (over)
-//! ```
+//! It has two halves, and a table for each: `Receive::next` and `Send::next`. Nothing else decides a transition. The tables
+//! as diagrams are docs/states.md, which a test writes. What goes with a state (lengths, counts) is in `Exchange`.
 //!
 //! An exchange that is over is dropped by its engine, which reports it as `Sent` or as `Failed`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Code, Error};
 
-/// What still comes from the peer.
-#[derive(Debug)]
-pub(crate) enum Receive {
-    /// The request has no body.
-    None,
-    /// Bytes may still come; `pull` is the most the waiting caller takes, if one waits.
-    Open { received: u64, pull: Option<usize> },
-    /// The body is complete.
-    Ended,
-    /// The body cannot be read to its end.
-    Failed,
+/// Enums whose values the tests can list with their documentation.
+macro_rules! listed {
+    ($($(#[doc = $about:literal])+ enum $name:ident { $($(#[doc = $doc:literal])+ $value:ident,)+ })+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+            pub(crate) enum $name { $($(#[doc = $doc])+ $value,)+ }
+
+            #[cfg(test)]
+            impl $name {
+                const ALL: &[(Self, &str)] = &[$((Self::$value, concat!($($doc),+)),)+];
+            }
+        )+
+    };
 }
 
-/// How far the answer is.
-#[derive(Debug)]
-pub(crate) enum Send {
-    /// The final answer has not begun.
-    Waiting,
-    /// Written piece by piece. `declared` is its Content-Length; `bodiless` answers (HEAD, 204, 304) drop their bytes.
-    Streaming { declared: Option<u64>, queued: u64, bodiless: bool },
-    /// The answer that leaves HTTP is on its way.
-    Upgrading,
-    /// The stream has left HTTP.
-    Tunnel { queued: u64 },
-    /// All of it is queued.
-    Ended { bytes: u64 },
+listed! {
+    /// What still comes from the peer.
+    enum Receive {
+        /// The request has no body, or none but what a tunnel would carry.
+        None,
+        /// Bytes may still come, and nobody waits for them.
+        Open,
+        /// A reader waits.
+        Pulling,
+        /// The body, or the tunnel's incoming half, is complete.
+        Ended,
+        /// The body cannot be read to its end.
+        Failed,
+    }
+
+    /// How far the answer is.
+    enum Send {
+        /// The final answer has not begun.
+        Waiting,
+        /// Written piece by piece.
+        Streaming,
+        /// The answer that leaves HTTP is on its way.
+        Upgrading,
+        /// The stream has left HTTP.
+        Tunnel,
+        /// All of it is queued. `Sent` follows when the transport has taken its last byte.
+        Ended,
+    }
+
+    /// What happens to an exchange.
+    enum Input {
+        /// The caller asks for a chunk.
+        Pull,
+        /// The waiting reader has got a chunk.
+        Chunk,
+        /// The last byte has been given to the caller.
+        End,
+        /// The body has failed: too large, too slow, broken or cut off.
+        Fail,
+        /// The caller gives an interim answer.
+        Inform,
+        /// The caller gives the whole answer.
+        Send,
+        /// The caller begins an answer.
+        Start,
+        /// The caller leaves HTTP.
+        Upgrade,
+        /// The answer that leaves HTTP is out. On HTTP/1.1 the tunnel begins with an exchange of its own.
+        Leave,
+        /// The caller gives a piece of the answer, or of the tunnel.
+        Write,
+        /// The caller ends the answer, or the tunnel's outgoing half.
+        Finish,
+    }
+}
+
+/// Why the caller may not.
+type Refusal = (Code, &'static str);
+
+const IN_USE: Refusal = (Code::BodyInUse, "the body has a waiting reader");
+const READ: Refusal = (Code::Closed, "the body has been read to its end");
+const BROKEN: Refusal = (Code::Closed, "the body has failed");
+const ANSWERED: Refusal = (Code::KeyUsed, "the request has its answer already");
+const FINISHED: Refusal = (Code::KeyUsed, "the response is finished");
+const NOT_STARTED: Refusal = (Code::Closed, "the response has not been started");
+
+impl Receive {
+    /// The table of the receive half. `None`: the engines see to it that it does not happen.
+    fn next(self, input: Input) -> Option<Result<Self, Refusal>> {
+        Some(match (self, input) {
+            (Self::Open, Input::Pull) => Ok(Self::Pulling),
+            (Self::Pulling, Input::Pull) => Err(IN_USE),
+            (Self::None | Self::Ended, Input::Pull) => Err(READ),
+            (Self::Failed, Input::Pull) => Err(BROKEN),
+            (Self::Pulling, Input::Chunk) => Ok(Self::Open),
+            (Self::Open | Self::Pulling, Input::End) => Ok(Self::Ended),
+            (Self::Open | Self::Pulling, Input::Fail) => Ok(Self::Failed),
+            (Self::None, Input::Leave) => Ok(Self::Open),
+            _ => return None,
+        })
+    }
+}
+
+impl Send {
+    /// The table of the send half. `None`: the engines see to it that it does not happen.
+    fn next(self, input: Input) -> Option<Result<Self, Refusal>> {
+        Some(match (self, input) {
+            (Self::Waiting, Input::Inform) => Ok(Self::Waiting),
+            (Self::Waiting, Input::Send) => Ok(Self::Ended),
+            (Self::Waiting, Input::Start) => Ok(Self::Streaming),
+            (Self::Waiting, Input::Upgrade) => Ok(Self::Upgrading),
+            (_, Input::Inform | Input::Send | Input::Start | Input::Upgrade) => Err(ANSWERED),
+            (Self::Waiting | Self::Upgrading, Input::Leave) => Ok(Self::Tunnel),
+            (Self::Waiting | Self::Upgrading, Input::Write | Input::Finish) => Err(NOT_STARTED),
+            (Self::Streaming | Self::Tunnel, Input::Write) => Ok(self),
+            (Self::Streaming | Self::Tunnel, Input::Finish) => Ok(Self::Ended),
+            (Self::Ended, Input::Write | Input::Finish) => Err(FINISHED),
+            _ => return None,
+        })
+    }
+}
+
+/// Where the table sends `state`, which stays where it is if the table does not know.
+fn step<S: Copy>(state: S, next: Option<Result<S, Refusal>>) -> Result<S, Error> {
+    debug_assert!(next.is_some(), "an engine lets happen what cannot");
+    next.unwrap_or(Ok(state)).map_err(|(code, message)| Error::new(code, message))
 }
 
 /// What to do with bytes that the caller wrote.
@@ -48,209 +141,156 @@ pub(crate) enum Write {
     Drop,
 }
 
+/// One exchange. An error changes nothing.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) receive: Receive,
     pub(crate) send: Send,
+    /// Body bytes that have come.
+    received: u64,
+    /// The bytes that come are a tunnel's: no body, and without its limit.
+    tunnel: bool,
+    /// The most that the waiting reader takes.
+    most: usize,
+    /// The answer's Content-Length.
+    declared: Option<u64>,
+    /// The answer (to HEAD, 204, 304) drops its bytes.
+    bodiless: bool,
+    /// Body bytes of the answer.
+    queued: u64,
 }
 
 impl Exchange {
     pub(crate) fn new(has_body: bool) -> Self {
-        let receive = if has_body { Receive::Open { received: 0, pull: None } } else { Receive::None };
-        Self { receive, send: Send::Waiting }
+        let receive = if has_body { Receive::Open } else { Receive::None };
+        let send = Send::Waiting;
+        Self { receive, send, received: 0, tunnel: false, most: 0, declared: None, bodiless: false, queued: 0 }
+    }
+
+    fn receive(&mut self, input: Input) -> Result<(), Error> {
+        self.receive = step(self.receive, self.receive.next(input))?;
+        Ok(())
+    }
+
+    fn send(&mut self, input: Input) -> Result<(), Error> {
+        self.send = step(self.send, self.send.next(input))?;
+        Ok(())
     }
 
     // ---- receive half
 
     /// The caller asks for a chunk.
-    pub(crate) fn pull(&mut self, max: usize) -> Result<(), Error> {
-        match &mut self.receive {
-            Receive::Open { pull: Some(_), .. } => Err(Error::new(Code::BodyInUse, "the body has a waiting reader")),
-            Receive::Open { pull, .. } => {
-                *pull = Some(max.max(1));
-                Ok(())
-            }
-            Receive::None | Receive::Ended => Err(Error::new(Code::Closed, "the body has been read to its end")),
-            Receive::Failed => Err(Error::new(Code::Closed, "the body has failed")),
-        }
+    pub(crate) fn pull(&mut self, most: usize) -> Result<(), Error> {
+        self.receive(Input::Pull)?;
+        self.most = most.max(1);
+        Ok(())
     }
 
     /// The most a waiting reader takes.
     pub(crate) fn pulling(&self) -> Option<usize> {
-        match self.receive {
-            Receive::Open { pull, .. } => pull,
-            _ => None,
-        }
+        (self.receive == Receive::Pulling).then_some(self.most)
     }
 
-    /// The waiting reader has got its answer.
+    /// The waiting reader has got its chunk.
     pub(crate) fn pulled(&mut self) {
-        if let Receive::Open { pull, .. } = &mut self.receive {
-            *pull = None;
-        }
+        let _ = self.receive(Input::Chunk);
+    }
+
+    /// All of the body has been given to the caller.
+    pub(crate) fn body_ended(&mut self) {
+        let _ = self.receive(Input::End);
+    }
+
+    /// The body cannot be read to its end.
+    pub(crate) fn body_failed(&mut self) {
+        let _ = self.receive(Input::Fail);
     }
 
     /// Nothing of the body has been read or asked for.
     pub(crate) fn untouched(&self) -> bool {
-        matches!(self.receive, Receive::Open { received: 0, pull: None })
+        self.receive == Receive::Open && self.received == 0
     }
 
     pub(crate) fn receiving(&self) -> bool {
-        matches!(self.receive, Receive::Open { .. })
+        matches!(self.receive, Receive::Open | Receive::Pulling)
     }
 
     /// Bytes have come; an error when they are more than `limit`.
     pub(crate) fn received(&mut self, bytes: usize, limit: u64) -> Result<(), Error> {
-        if let Receive::Open { received, .. } = &mut self.receive {
-            *received += bytes as u64;
-            if *received > limit && !matches!(self.send, Send::Tunnel { .. }) {
-                return Err(Error::new(Code::BodyTooLarge, format!("the request body is larger than {limit} bytes")));
-            }
+        self.received += bytes as u64;
+        if self.received > limit && self.receiving() && !self.tunnel {
+            return Err(Error::new(Code::BodyTooLarge, format!("the request body is larger than {limit} bytes")));
         }
         Ok(())
     }
 
     // ---- send half
 
-    /// The final answer may begin.
+    /// The final answer has not begun.
     pub(crate) fn check_waiting(&self) -> Result<(), Error> {
-        match self.send {
-            Send::Waiting => Ok(()),
-            _ => Err(Error::new(Code::KeyUsed, "the request has its answer already")),
-        }
+        step(self.send, self.send.next(Input::Inform)).map(drop)
     }
 
     pub(crate) fn sent_whole(&mut self, bytes: u64) {
-        self.send = Send::Ended { bytes };
+        if self.send(Input::Send).is_ok() {
+            self.queued = bytes;
+        }
     }
 
     pub(crate) fn started(&mut self, declared: Option<u64>, bodiless: bool) {
-        self.send = Send::Streaming { declared, queued: 0, bodiless };
+        if self.send(Input::Start).is_ok() {
+            (self.declared, self.bodiless) = (declared, bodiless);
+        }
     }
 
     pub(crate) fn upgrading(&mut self) {
-        self.send = Send::Upgrading;
+        let _ = self.send(Input::Upgrade);
     }
 
     /// The stream has left HTTP: both halves begin anew, as a tunnel.
     pub(crate) fn upgraded(&mut self) {
-        self.receive = Receive::Open { received: 0, pull: None };
-        self.send = Send::Tunnel { queued: 0 };
+        if self.send(Input::Leave).is_ok() && self.receive(Input::Leave).is_ok() {
+            self.tunnel = true;
+        }
     }
 
     /// More of the answer. `BodyLengthMismatch` means that the answer can no longer be made right.
     pub(crate) fn write(&mut self, bytes: usize) -> Result<Write, Error> {
-        match &mut self.send {
-            Send::Streaming { declared, queued, bodiless } => {
-                *queued += bytes as u64;
-                if let Some(declared) = declared.filter(|declared| !*bodiless && *queued > *declared) {
-                    return Err(Error::new(
-                        Code::BodyLengthMismatch,
-                        format!("the body is longer than its content-length, {declared}"),
-                    ));
-                }
-                Ok(if *bodiless { Write::Drop } else { Write::Queue })
-            }
-            Send::Tunnel { queued } => {
-                *queued += bytes as u64;
-                Ok(Write::Queue)
-            }
-            Send::Waiting | Send::Upgrading => Err(Error::new(Code::Closed, "the response has not been started")),
-            Send::Ended { .. } => Err(Error::new(Code::KeyUsed, "the response is finished")),
+        self.send(Input::Write)?;
+        if self.bodiless {
+            return Ok(Write::Drop);
         }
+        let queued = self.queued + bytes as u64;
+        if let Some(declared) = self.declared.filter(|&declared| queued > declared) {
+            let message = format!("the body is longer than its content-length, {declared}");
+            return Err(Error::new(Code::BodyLengthMismatch, message));
+        }
+        self.queued = queued;
+        Ok(Write::Queue)
     }
 
     /// The end of the answer.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        match self.send {
-            Send::Streaming { declared, queued, bodiless } => {
-                self.send = Send::Ended { bytes: if bodiless { 0 } else { queued } };
-                match declared {
-                    Some(declared) if !bodiless && queued < declared => Err(Error::new(
-                        Code::BodyLengthMismatch,
-                        format!("the body has {queued} bytes, its content-length is {declared}"),
-                    )),
-                    _ => Ok(()),
-                }
-            }
-            Send::Tunnel { queued } => {
-                self.send = Send::Ended { bytes: queued };
-                Ok(())
-            }
-            Send::Waiting | Send::Upgrading => Err(Error::new(Code::Closed, "the response has not been started")),
-            Send::Ended { .. } => Err(Error::new(Code::KeyUsed, "the response is finished")),
+        let short = self.declared.filter(|&declared| !self.bodiless && self.queued < declared);
+        if let (Send::Streaming, Some(declared)) = (self.send, short) {
+            let message = format!("the body has {} bytes, its content-length is {declared}", self.queued);
+            return Err(Error::new(Code::BodyLengthMismatch, message));
         }
+        self.send(Input::Finish)
     }
 
     /// Response bytes of the whole answer, once all of it is queued.
     pub(crate) fn ended(&self) -> Option<u64> {
-        match self.send {
-            Send::Ended { bytes } => Some(bytes),
-            _ => None,
-        }
+        (self.send == Send::Ended).then_some(self.queued)
     }
 
-    /// Bytes queued of what is written piece by piece, and of a whole answer all of them.
+    /// Body bytes queued so far.
     pub(crate) fn queued(&self) -> u64 {
-        match self.send {
-            Send::Waiting | Send::Upgrading | Send::Streaming { bodiless: true, .. } => 0,
-            Send::Streaming { queued, .. } | Send::Tunnel { queued } => queued,
-            Send::Ended { bytes } => bytes,
-        }
+        self.queued
     }
 
     /// The caller is writing piece by piece.
     pub(crate) fn streaming(&self) -> bool {
-        matches!(self.send, Send::Streaming { .. } | Send::Tunnel { .. })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Option<Code> {
-        result.err().map(|error| error.code())
-    }
-
-    #[test]
-    fn an_answer_is_given_once() {
-        let mut exchange = Exchange::new(false);
-        assert!(exchange.check_waiting().is_ok());
-        exchange.sent_whole(3);
-        assert_eq!(code(exchange.check_waiting()), Some(Code::KeyUsed));
-        assert_eq!(code(exchange.write(1)), Some(Code::KeyUsed));
-        assert_eq!(code(exchange.finish()), Some(Code::KeyUsed));
-        assert_eq!(exchange.ended(), Some(3));
-    }
-
-    #[test]
-    fn a_declared_length_is_held() {
-        let mut long = Exchange::new(false);
-        long.started(Some(3), false);
-        assert_eq!(long.write(3).ok(), Some(Write::Queue));
-        assert_eq!(code(long.write(1)), Some(Code::BodyLengthMismatch));
-
-        let mut short = Exchange::new(false);
-        short.started(Some(3), false);
-        assert!(short.write(2).is_ok());
-        assert_eq!(code(short.finish()), Some(Code::BodyLengthMismatch));
-
-        let mut head = Exchange::new(false);
-        head.started(Some(3), true);
-        assert_eq!(head.write(9).ok(), Some(Write::Drop));
-        assert!(head.finish().is_ok());
-        assert_eq!(head.ended(), Some(0));
-    }
-
-    #[test]
-    fn a_body_has_one_waiting_reader() {
-        let mut exchange = Exchange::new(true);
-        assert!(exchange.pull(10).is_ok());
-        assert_eq!(code(exchange.pull(10)), Some(Code::BodyInUse));
-        exchange.pulled();
-        assert!(exchange.pull(10).is_ok());
-        assert_eq!(code(exchange.received(11, 10)), Some(Code::BodyTooLarge));
-        assert_eq!(code(Exchange::new(false).pull(1)), Some(Code::Closed));
+        matches!(self.send, Send::Streaming | Send::Tunnel)
     }
 }

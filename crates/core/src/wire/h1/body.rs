@@ -17,7 +17,7 @@ use crate::{
     config::Limits,
     error::{Code, Error},
     event::Event,
-    exchange::{Receive, Send},
+    exchange::Send,
     io::{
         room,
         transport::{Fault, Traffic, poll_read},
@@ -226,11 +226,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         match body.outcome.take() {
             None => {}
             Some(Ok(trailers)) => {
-                current.exchange.receive = Receive::Ended;
+                current.exchange.body_ended();
                 turn.events.push_back(Event::End { key, trailers });
             }
             Some(Err(error)) => {
-                current.exchange.receive = Receive::Failed;
+                current.exchange.body_failed();
                 turn.events.push_back(Event::BodyFailed { key, error });
             }
         }

@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::{Event, RequestBody, Upgrade},
-    exchange::{Exchange, Receive, Send},
+    exchange::{Exchange, Send},
     fields::ResponseFields,
     io::{
         outgoing::Outgoing,
@@ -345,7 +345,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let body = match (whole, framing) {
             (_, request::Framing::None) => RequestBody::None,
             (Some(bytes), _) => {
-                current.exchange.receive = Receive::Ended;
+                current.exchange.body_ended();
                 RequestBody::Complete(bytes)
             }
             (None, framing) => {
@@ -385,7 +385,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 if current.exchange.pulling().is_none() || !body_late {
                     return stalled();
                 }
-                current.exchange.receive = Receive::Failed;
+                current.exchange.body_failed();
                 current.body = None;
                 let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
                 turn.events.push_back(Event::BodyFailed { key: current.key, error });

@@ -34,7 +34,6 @@ use crate::{
     config::Config,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::Event,
-    exchange,
     io::{
         frames::Progress,
         tap::{Tap, TapState},
@@ -192,7 +191,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
                 stalled.push(id);
             } else if stream.exchange.pulling().is_some() && late(stream.pulled_at, timeouts.body_idle) {
-                stream.exchange.receive = exchange::Receive::Failed;
+                stream.exchange.body_failed();
                 let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
                 turn.events.push_back(Event::BodyFailed { key: stream.key, error });
             }

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use crate::{
     error::{Code, Error},
     event::Upgrade,
-    exchange::{Exchange, Receive},
+    exchange::Exchange,
     key::Key,
     request::DEFAULT_URGENCY,
     wire::received::Received,
@@ -207,7 +207,7 @@ impl Stream {
             && self.incoming.len() as u64 == length
             && self.trailers.is_none();
         whole.then(|| {
-            self.exchange.receive = Receive::Ended;
+            self.exchange.body_ended();
             self.take(usize::MAX)
         })
     }
@@ -224,11 +224,11 @@ impl Stream {
         }
         match self.failure.take() {
             Some(error) => {
-                self.exchange.receive = Receive::Failed;
+                self.exchange.body_failed();
                 Fed::Failed(error)
             }
             None => {
-                self.exchange.receive = Receive::Ended;
+                self.exchange.body_ended();
                 Fed::End(self.trailers.take())
             }
         }
