@@ -168,7 +168,7 @@ pub(crate) fn check(
     if survey.count > limits.header_count {
         return Err(Refusal::HeadTooLarge);
     }
-    check_target(method, uri, extended, limits)?;
+    check_target(method, uri, version, extended, limits)?;
     if survey.repeated {
         return Err(Refusal::BadRequest);
     }
@@ -200,9 +200,18 @@ pub(crate) fn check(
     }
 }
 
-fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> Result<(), Refusal> {
+fn check_target(method: &Method, uri: &Uri, version: Version, extended: bool, limits: &Limits) -> Result<(), Refusal> {
     let target = uri.path_and_query().map_or("", |target| target.as_str());
-    if target.len() > limits.target_bytes {
+    let origin = match version {
+        // Fields of their own, which count as such.
+        Version::HTTP_2 => 0,
+        // Parts of an absolute target.
+        _ => {
+            uri.scheme_str().map_or(0, |scheme| scheme.len() + 3)
+                + uri.authority().map_or(0, |name| name.as_str().len())
+        }
+    };
+    if origin + target.len() > limits.target_bytes {
         return Err(Refusal::TargetTooLong);
     }
     let well_formed = if *method == Method::CONNECT && !extended {
