@@ -115,7 +115,7 @@ impl NativeListenOptions {
         timeouts.h2_ping = duration(h2_ping);
         Ok(Settings {
             io_threads: self.io_threads as usize,
-            connections: connections as u64,
+            connections: (connections as u64).min(possible_connections()),
             requests_in_flight: in_flight as u64,
             read_ahead_connections: u64::from(self.read_ahead_connections),
             read_ahead_requests: self.read_ahead_requests != 0,
@@ -132,6 +132,23 @@ impl NativeListenOptions {
         let port = u16::try_from(self.port).map_err(|_| invalid("port must be from 0 to 65535"))?;
         bind::tcp(&self.host, port, backlog, self.reuse_port)
     }
+}
+
+/// Descriptors that are left to the rest of the process: its files, its own connections, what the runtime keeps open.
+#[cfg(unix)]
+const OTHER_FILES: u64 = 256;
+
+/// As many connections as the process has descriptors for, beside its others. With few of them, the half.
+#[cfg(unix)]
+fn possible_connections() -> u64 {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    files.saturating_sub(OTHER_FILES).max(files / 2)
+}
+
+/// Windows has no such limit.
+#[cfg(not(unix))]
+fn possible_connections() -> u64 {
+    u64::MAX
 }
 
 /// Off at 0 and from a century on.
@@ -164,7 +181,7 @@ mod tests {
     #[test]
     fn infinity_is_no_limit_and_zero_is_no_timeout() {
         let Ok(settings) = options().settings() else { panic!("refused") };
-        assert_eq!(settings.connections, u64::MAX);
+        assert_eq!(settings.connections, possible_connections());
         assert_eq!(settings.config.limits.pending_write_bytes, usize::MAX);
         assert!(settings.config.timeouts.headers.is_none());
     }
