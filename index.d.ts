@@ -71,7 +71,10 @@ export interface ListenOptions {
  * Whole numbers. Over a limit there is a typed answer, never a crash. `Infinity` is no limit, where the range says so.
  */
 export interface Limits {
-  /** Connections open at once, 1 to Infinity; over it none is accepted (they wait in the kernel's backlog). Default 65 536. */
+  /**
+   * Connections open at once, 1 to Infinity; over it none is accepted (they wait in the kernel's backlog). Default 65 536. Never more
+   * than the process may have open files, less 256 for the rest of it (with few, half of them).
+   */
   connections: number
   /** Requests pulled and not yet answered, whole listener, 1 to Infinity; over it none is delivered. Default Infinity: it is the caller who pulls. */
   requestsInFlight: number

@@ -193,54 +193,6 @@ test('h1 alone refuses the HTTP/2 preface, h2 alone refuses HTTP/1', async (t) =
   }
 })
 
-test('limits.connections: the next one waits in the backlog', async (t) => {
-  const listener = await open(t, { limits: { connections: 2 } })
-  const clients = await Promise.all([0, 1, 2].map(() => RawClient.connect(portOf(listener))))
-  const first = [clients[0]!, clients[1]!]
-  for (const client of first) await client.write(get)
-  const held = [await pull(listener), await pull(listener)]
-  const third = pull(listener)
-  const waiting = watch(third)
-  await clients[2]!.write(get)
-  for (const request of held) {
-    t.false(waiting.settled)
-    await request.stream.send(request.key, { body: 'x' })
-  }
-  for (const client of first) await client.response()
-  t.false(waiting.settled, 'two connections are open')
-  clients[0]!.close()
-  const request = await third
-  t.is((request.stream.connection.remote as { port: number }).port, clients[2]!.port)
-})
-
-test('limits.requestsInFlight: the next one is delivered when one was sent', async (t) => {
-  const listener = await open(t, { limits: { requestsInFlight: 2 } })
-  const clients = await Promise.all([0, 1, 2].map(() => RawClient.connect(portOf(listener))))
-  for (const client of clients) await client.write(get)
-  const held = [await pull(listener), await pull(listener)]
-  const third = pull(listener)
-  const waiting = watch(third)
-  for (let i = 0; i < 3; i++) {
-    await held[0]!.stream.inform(held[0]!.key, 102)
-    t.is((await clients[0]!.response()).status, 102, 'the I/O thread has turned')
-  }
-  t.false(waiting.settled)
-  await held[0]!.stream.send(held[0]!.key, { body: 'x' })
-  const request = await third
-  await request.stream.send(request.key, { body: 'x' })
-})
-
-test('limits.requestsPerConnection: the last one closes the connection', async (t) => {
-  const listener = await open(t, { limits: { requestsPerConnection: 3 } })
-  void answer(listener, (request, stream) => stream.send(request.key, { body: 'x' }))
-  const client = await RawClient.connect(portOf(listener))
-  for (let i = 1; i <= 3; i++) {
-    await client.write(get)
-    t.is((await client.response()).get('connection'), i === 3 ? 'close' : undefined, `request ${i}`)
-  }
-  t.is(await client.ended, 'end')
-})
-
 test('stats count', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

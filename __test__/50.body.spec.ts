@@ -92,32 +92,6 @@ for (const protocol of ['h1', 'h2'] as const) {
     exchange.abort()
   })
 
-  test(`${protocol}: a declared body over limits.bodyBytes is a 413 and never comes up`, async (t) => {
-    const listener = await open(t, { limits: { bodyBytes: 1000 } })
-    const never = watch(pull(listener).catch(() => {}))
-    const client = clients[protocol](portOf(listener))
-    t.teardown(() => client.close())
-    const exchange = client.open({ method: 'POST', headers: { 'content-length': '1001' } })
-    const { status } = await exchange.reply
-    t.is(status, 413)
-    t.false(never.settled)
-    t.is(listener.stats().requestsTotal, 0)
-  })
-
-  test(`${protocol}: an undeclared body over limits.bodyBytes fails its reader, who can answer 413`, async (t) => {
-    const listener = await open(t, { limits: { bodyBytes: 1000 } })
-    const client = clients[protocol](portOf(listener))
-    t.teardown(() => client.close())
-    const exchange = client.open({ method: 'POST' })
-    exchange.write(Buffer.alloc(1001)).catch(() => {})
-    const request = await pull(listener)
-    const error = await rejected(t, must(request.body).bytes(), 'ERR_BODY_TOO_LARGE')
-    t.is(error.side, 'peer')
-    t.is(error.status, 413)
-    await request.stream.send(request.key, { status: 413, body: 'too large' })
-    t.is((await exchange.reply).status, 413)
-  })
-
   for (const read of ['bytes', 'text', 'json'] as const) {
     test(`${protocol}: ${read} has a limit of its own`, async (t) => {
       const listener = await open(t)
