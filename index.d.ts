@@ -150,7 +150,8 @@ export class Listener implements AsyncIterable<Connection> {
   updateTls(tls: TlsOptions): Promise<void>
   /**
    * Takes nothing new, lets what is in flight finish, closes idle connections; at the deadline aborts what is left.
-   * Requests that were read and not pulled are answered 503 (h1) or refused (h2, REFUSED_STREAM). Resolves when the last
+   * Requests that were read and not pulled are answered 503 (h1) or refused (h2, REFUSED_STREAM), and counted as 'draining' in
+   * {@link ListenerStats.refused}; connections that were not accepted yet are reset by the kernel. Resolves when the last
    * connection has ended and the I/O threads have stopped. Calling it again gives the same report; each call's deadline and
    * signal count. After `close()` it resolves at once with what had been counted.
    */

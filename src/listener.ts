@@ -50,6 +50,8 @@ export class Listener implements contract.Listener, CrossingOwner {
   private completed = 0
   private aborted = 0
   private elapsed = 0
+  /** Requests that were delivered and not pulled when a drain began. */
+  private refused = 0
 
   constructor(settings: Settings) {
     this.settings = settings
@@ -152,6 +154,7 @@ export class Listener implements contract.Listener, CrossingOwner {
     const sums = Array.from({ length: COUNTERS.length + REFUSALS.length }, (_, i) =>
       this.crossings.reduce((sum, crossing) => sum + crossing.stats[i], 0),
     )
+    sums[COUNTERS.length + REFUSALS.indexOf('draining')] += this.refused
     const counters = Object.fromEntries(COUNTERS.map((name, i) => [name, sums[i]])) as Record<(typeof COUNTERS)[number], number>
     return { ...counters, refused: Object.fromEntries(REFUSALS.map((name, i) => [name, sums[COUNTERS.length + i]])) }
   }
@@ -182,6 +185,11 @@ export class Listener implements contract.Listener, CrossingOwner {
   exchanged(completed: number, aborted: number): void {
     this.completed += completed
     this.aborted += aborted
+  }
+
+  /** A drain has refused a request that nobody had pulled. */
+  refusedOne(): void {
+    this.refused++
   }
 
   opened(crossing: Crossing, number: number, protocol: number, addresses: string): Connection {

@@ -412,6 +412,7 @@ export class Stream implements contract.Stream {
     if (!this.unpulled) return
     this.unpulled = false
     this.request = null
+    this.connection.listener.refusedOne()
     if (this.place === ON_H2) return this.abandon(RESET.refused, new PullError('ERR_CLOSED', 'the connection is draining'))
     this.commands.send(this, 503, { connection: 'close' }, '', this.place, false)
     this.state = ANSWERING
