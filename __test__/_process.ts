@@ -49,7 +49,10 @@ export async function tool(command: string, args: string[]): Promise<Ended> {
 }
 
 function start(command: string, args: string[], env: Record<string, string>): Program {
-  const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const environment: NodeJS.ProcessEnv = { ...process.env, ...env }
+  // scripts/asan.js preloads a sanitizer into our programs; other people's need not bear it.
+  if (command !== process.execPath) delete environment.LD_PRELOAD
+  const child = spawn(command, args, { cwd: root, env: environment, stdio: ['pipe', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
   let look = () => {}

@@ -25,6 +25,7 @@ if (failed === 0) {
   await suite(cargo, 'cargo', 'test', '--workspace', '--no-fail-fast')
   await suite(cargo, 'cargo', 'test', '--workspace', '--features', 'hyperpull-node/loom', '--lib', 'models')
   await suite(tap, 'npx', 'ava', '--tap', ...process.argv.slice(2))
+  await command('node', 'scripts/asan.js', '--quick')
 }
 
 for (const failure of failures) console.log(`failed: ${failure}`)

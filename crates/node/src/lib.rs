@@ -38,6 +38,7 @@ use hyperpull::error::{CloseCode, Code, Refusal, Side};
 use kinds::{CommandKind, EventKind};
 use napi_derive::napi;
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
