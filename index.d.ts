@@ -193,7 +193,12 @@ export interface ListenerStats {
   responsesFailed: number
   bytesRead: number
   bytesWritten: number
-  /** What ended before a request reached the caller, by reason: 'bad-request', 'headers-timeout', 'draining', ... */
+  /**
+   * What ended before a request reached the caller, by reason: 'bad-request' (400, on h2 also RST_STREAM PROTOCOL_ERROR), 'target-too-long'
+   * (414), 'head-too-large' (431), 'method-too-long' (501), 'body-too-large' (413), 'unknown-coding' (501), 'version' (505),
+   * 'too-many-streams' (REFUSED_STREAM), 'handshake-timeout', 'headers-timeout' (408 on h1), 'protocol-error' (GOAWAY), 'draining' (503,
+   * REFUSED_STREAM).
+   */
   refused: Readonly<Record<string, number>>
 }
 

@@ -121,18 +121,22 @@ codes! {
 codes! {
     /// Why a request or a connection was refused before a request reached the caller.
     pub enum Refusal {
-        /// Malformed head (RFC 9112), bad Host or target: 400.
+        /// Malformed head, bad Host or target: 400. On HTTP/2 it may be RST_STREAM PROTOCOL_ERROR (RFC 9113 section 8.1.1).
         BadRequest = "bad-request", Peer;
         /// A target over `limits.target_bytes`: 414.
         TargetTooLong = "target-too-long", Peer;
         /// A head over `limits.header_bytes` or `limits.header_count`: 431.
         HeadTooLarge = "head-too-large", Peer;
+        /// A method longer than any that is known: 501.
+        MethodTooLong = "method-too-long", Peer;
         /// A declared body over `limits.body_bytes`: 413.
         BodyTooLarge = "body-too-large", Peer;
-        /// A transfer coding that is not known: 501.
+        /// A transfer coding that is not known, before chunked: 501.
         UnknownCoding = "unknown-coding", Peer;
         /// A version that is not spoken: 505.
         Version = "version", Peer;
+        /// A stream over `limits.concurrent_streams`: REFUSED_STREAM.
+        TooManyStreams = "too-many-streams", Peer;
         /// No protocol was known in time.
         HandshakeTimeout = "handshake-timeout", Peer;
         /// A request head was not complete in time: 408.

@@ -4,6 +4,9 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use crate::{config::Limits, error::Refusal, event::Upgrade};
 
+/// Of a method. The longest that is registered has 17 (RFC 9112 section 3: longer than any that is implemented is 501).
+const METHOD_BYTES: usize = 32;
+
 /// The status that answers a refusal, when one is sent.
 pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
     use http::StatusCode as S;
@@ -12,10 +15,10 @@ pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
         Refusal::TargetTooLong => S::URI_TOO_LONG,
         Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Refusal::BodyTooLarge => S::PAYLOAD_TOO_LARGE,
-        Refusal::UnknownCoding => S::NOT_IMPLEMENTED,
+        Refusal::UnknownCoding | Refusal::MethodTooLong => S::NOT_IMPLEMENTED,
         Refusal::Version => S::HTTP_VERSION_NOT_SUPPORTED,
         Refusal::HandshakeTimeout | Refusal::HeadersTimeout => S::REQUEST_TIMEOUT,
-        Refusal::Draining => S::SERVICE_UNAVAILABLE,
+        Refusal::TooManyStreams | Refusal::Draining => S::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -32,8 +35,9 @@ pub(crate) struct Survey<'a> {
     upgrade: Option<&'a [u8]>,
     priority: Option<&'a [u8]>,
     length: Option<&'a [u8]>,
-    /// Host or Transfer-Encoding is there more than once, or Content-Length with another value.
-    repeated: bool,
+    /// Host or Transfer-Encoding is there more than once, Content-Length is with another value, or a value has white space
+    /// around it (RFC 9113 section 8.2.1; on HTTP/1.1 it is none of the value's).
+    malformed: bool,
     /// `connection: close`.
     pub(crate) closes: bool,
     /// `connection: keep-alive`.
@@ -52,6 +56,9 @@ impl<'a> Survey<'a> {
         let mut survey = Self::default();
         for (name, value) in headers {
             survey.note(name.as_str().as_bytes(), value.as_bytes());
+            if let [first, .., last] | [first @ last] = value.as_bytes() {
+                survey.malformed |= matches!(first, b' ' | b'\t') || matches!(last, b' ' | b'\t');
+            }
         }
         survey
     }
@@ -71,7 +78,7 @@ impl<'a> Survey<'a> {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             2 if is(b"te") => self.welcomes_trailers |= has_token(value, b"trailers"),
-            4 if is(b"host") => self.repeated |= self.host.replace(value).is_some(),
+            4 if is(b"host") => self.malformed |= self.host.replace(value).is_some(),
             6 if is(b"expect") => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             7 if is(b"upgrade") => self.upgrade = self.upgrade.or(Some(value)),
             8 if is(b"priority") => self.priority = self.priority.or(Some(value)),
@@ -81,9 +88,9 @@ impl<'a> Survey<'a> {
                 self.wants_upgrade |= has_token(value, b"upgrade");
             }
             14 if is(b"content-length") => {
-                self.repeated |= self.length.replace(value).is_some_and(|before| before != value);
+                self.malformed |= self.length.replace(value).is_some_and(|before| before != value);
             }
-            17 if is(b"transfer-encoding") => self.repeated |= self.coding.replace(value).is_some(),
+            17 if is(b"transfer-encoding") => self.malformed |= self.coding.replace(value).is_some(),
             _ => {}
         }
     }
@@ -168,18 +175,22 @@ pub(crate) fn check(
     if survey.count > limits.header_count {
         return Err(Refusal::HeadTooLarge);
     }
+    if method.as_str().len() > METHOD_BYTES {
+        return Err(Refusal::MethodTooLong);
+    }
     check_target(method, uri, version, extended, limits)?;
-    if survey.repeated {
+    if survey.malformed {
         return Err(Refusal::BadRequest);
     }
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
     match survey.host {
         Some(host) => {
             check_host(host)?;
-            // CONNECT names where to go, and many clients name the proxy in Host.
-            let same = |authority| *method == Method::CONNECT || host.eq_ignore_ascii_case(authority);
-            if !authority.is_none_or(same) {
-                return Err(Refusal::BadRequest);
+            match authority {
+                // It names where to go, and many clients name the proxy in Host.
+                Some(authority) if *method == Method::CONNECT => check_host(authority)?,
+                Some(authority) if !host.eq_ignore_ascii_case(authority) => return Err(Refusal::BadRequest),
+                _ => {}
             }
         }
         None => match (version, authority) {
@@ -188,15 +199,19 @@ pub(crate) fn check(
             _ => {}
         },
     }
-    // One coding, `chunked` (RFC 9112 section 6.1): the others are not implemented here. Where another comes last
-    // nobody can tell the end of the body.
-    match survey.coding {
-        Some(coding) if !coding.eq_ignore_ascii_case(b"chunked") => {
-            let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
-            let readable = last.eq_ignore_ascii_case(b"chunked");
-            Err(if readable { Refusal::UnknownCoding } else { Refusal::BadRequest })
-        }
-        _ => Ok(()),
+    survey.coding.map_or(Ok(()), check_coding)
+}
+
+/// `chunked` (RFC 9112 sections 6.1 and 6.3): it must be the last one, and the others are not implemented here.
+fn check_coding(field: &[u8]) -> Result<(), Refusal> {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let mut codings = field.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let ends_in_chunked = codings.next().is_some_and(is_chunked);
+    let mut others = codings.peekable();
+    match (ends_in_chunked, others.peek().is_some()) {
+        (true, false) => Ok(()),
+        (true, true) if !others.any(is_chunked) => Err(Refusal::UnknownCoding),
+        _ => Err(Refusal::BadRequest),
     }
 }
 
@@ -215,7 +230,9 @@ fn check_target(method: &Method, uri: &Uri, version: Version, extended: bool, li
         return Err(Refusal::TargetTooLong);
     }
     let well_formed = if *method == Method::CONNECT && !extended {
-        uri.authority().is_some_and(|authority| authority.port().is_some()) && matches!(target, "" | "/")
+        uri.authority().is_some_and(|authority| authority.port().is_some())
+            && uri.scheme().is_none()
+            && target.is_empty()
     } else if target == "*" {
         *method == Method::OPTIONS
     } else {
@@ -244,8 +261,11 @@ fn check_host(host: &[u8]) -> Result<(), Refusal> {
         }
     };
     let port_is_right = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [] | [b':'] => true,
+        // A sign is no digit, though `parse` takes one.
+        [b':', digits @ ..] => {
+            digits[0] != b'+' && str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+        }
         _ => false,
     };
     if name.is_empty() || !port_is_right { Err(Refusal::BadRequest) } else { Ok(()) }
@@ -293,7 +313,9 @@ mod tests {
         for good in ["a", "a.b:80", "127.0.0.1:8080", "[::1]", "[::1]:443", "xn--a-ecp.ru", "a_b", "a:"] {
             assert_eq!(verdict("GET", "/", &[("host", good)]), Ok(()), "{good}");
         }
-        for bad in ["", "user@a", "a/b", "a b", "a:x", "[::1", "[::1]x", "a:123456", ":80", "[a%b]"] {
+        for bad in
+            ["", "user@a", "a/b", "a b", "a:x", "[::1", "[::1]x", "a:123456", "a:65536", "a:+1", "a:-1", ":80", "[a%b]"]
+        {
             assert_eq!(verdict("GET", "/", &[("host", bad)]), Err(Refusal::BadRequest), "{bad}");
         }
         assert_eq!(verdict("GET", "/", &[]), Err(Refusal::BadRequest));
@@ -308,9 +330,14 @@ mod tests {
         assert_eq!(verdict("OPTIONS", "*", &host), Ok(()));
         assert_eq!(verdict("GET", "*", &host), Err(Refusal::BadRequest));
         assert_eq!(verdict("CONNECT", "a:1", &[("host", "a:1")]), Ok(()));
-        assert_eq!(verdict("CONNECT", "/x", &host), Err(Refusal::BadRequest));
+        for bad in ["/x", "a", "u@a:1", ":1", "http://a:1/"] {
+            assert_eq!(verdict("CONNECT", bad, &host), Err(Refusal::BadRequest), "{bad}");
+        }
         assert_eq!(verdict("GET", "/\u{e9}", &host), Err(Refusal::BadRequest));
         assert_eq!(verdict("GET", &format!("/{}", "x".repeat(40)), &host), Err(Refusal::TargetTooLong));
+        assert_eq!(verdict("GET", &format!("http://a/{}", "x".repeat(32)), &host), Err(Refusal::TargetTooLong));
+        assert_eq!(verdict(&"X".repeat(METHOD_BYTES), "/", &host), Ok(()));
+        assert_eq!(verdict(&"X".repeat(METHOD_BYTES + 1), "/", &host), Err(Refusal::MethodTooLong));
     }
 
     #[test]
@@ -318,6 +345,18 @@ mod tests {
         let with = |value| verdict("POST", "/", &[("host", "a"), ("transfer-encoding", value)]);
         assert_eq!(with("Chunked"), Ok(()));
         assert_eq!(with("gzip, chunked"), Err(Refusal::UnknownCoding));
+        for bad in [
+            "",
+            "gzip",
+            "chunked, gzip",
+            "xchunked",
+            "chunked;a=b",
+            "chunked,",
+            "chunked, chunked",
+            "chunked, gzip, chunked",
+        ] {
+            assert_eq!(with(bad), Err(Refusal::BadRequest), "{bad}");
+        }
         let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
         assert_eq!(verdict("POST", "/", &twice), Err(Refusal::BadRequest));
     }

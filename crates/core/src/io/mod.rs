@@ -1,7 +1,8 @@
 //! Between the transport and the codecs.
 
-pub(crate) mod frames;
+mod frames;
 pub(crate) mod inbound;
+pub(crate) mod outbound;
 pub(crate) mod outgoing;
 pub(crate) mod room;
 pub(crate) mod tap;

@@ -1,12 +1,12 @@
 //! The tap: stands between the transport (above TLS, if there is TLS) and h2, and sees what h2 does not tell.
 //!
-//! Hot: touched several times a request. One uncontended lock a write and a flush.
+//! Hot: touched several times a request. One uncontended lock a read, a write and a flush.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -16,19 +16,19 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    frames::FrameScan,
-    inbound::{InboundScan, Seen},
+    inbound::InboundScan,
+    outbound::OutboundScan,
     transport::{Fault, Traffic},
 };
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// What the tap and its engine tell each other while h2 owns the tap.
 #[derive(Default, Debug)]
 pub(crate) struct TapState {
     pub(crate) traffic: Arc<Traffic>,
-    /// How far the peer is with what it sends.
-    pub(crate) seen: Seen,
     fault: AtomicU8,
-    frames: Mutex<FrameScan>,
+    inbound: Mutex<InboundScan>,
+    outbound: Mutex<OutboundScan>,
 }
 
 impl TapState {
@@ -59,8 +59,12 @@ impl TapState {
         result
     }
 
-    pub(crate) fn frames(&self) -> MutexGuard<'_, FrameScan> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn inbound(&self) -> MutexGuard<'_, InboundScan> {
+        lock(&self.inbound)
+    }
+
+    pub(crate) fn outbound(&self) -> MutexGuard<'_, OutboundScan> {
+        lock(&self.outbound)
     }
 }
 
@@ -69,21 +73,20 @@ impl TapState {
 pub(crate) struct Tap<IO> {
     io: IO,
     early: BytesMut,
-    inbound: InboundScan,
     state: Arc<TapState>,
 }
 
 impl<IO> Tap<IO> {
     pub(crate) fn new(io: IO, early: BytesMut, state: Arc<TapState>) -> Self {
-        Self { io, early, inbound: InboundScan::default(), state }
+        Self { io, early, state }
     }
 
     fn wrote(&self, bufs: &[IoSlice<'_>], mut wrote: usize) {
         self.state.traffic.written.add(wrote as u64);
-        let mut frames = self.state.frames();
+        let mut outbound = self.state.outbound();
         for buf in bufs {
             let take = wrote.min(buf.len());
-            frames.written(&buf[..take]);
+            outbound.written(&buf[..take]);
             wrote -= take;
             if wrote == 0 {
                 break;
@@ -97,7 +100,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let this = &mut *self;
         if !this.early.is_empty() {
             let take = this.early.len().min(buf.remaining());
-            this.inbound.read(&this.early[..take], &this.state.seen);
+            this.state.inbound().read(&this.early[..take]);
             buf.put_slice(&this.early[..take]);
             this.early.advance(take);
             return Poll::Ready(Ok(()));
@@ -106,7 +109,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let result = ready!(Pin::new(&mut this.io).poll_read(cx, buf));
         this.state.note(result)?;
         let read = &buf.filled()[before..];
-        this.inbound.read(read, &this.state.seen);
+        this.state.inbound().read(read);
         this.state.traffic.read.add(read.len() as u64);
         Poll::Ready(Ok(()))
     }
@@ -141,7 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         let this = &mut *self;
         let flushed = ready!(Pin::new(&mut this.io).poll_flush(cx));
         this.state.note(flushed)?;
-        this.state.frames().flush();
+        this.state.outbound().flush();
         Poll::Ready(Ok(()))
     }
 

@@ -90,7 +90,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Handshake<IO> {
                 },
                 Step::Settings(mut connection) => {
                     let ended = connection.poll_closed(cx)?.is_ready();
-                    match self.tap.seen.begins_with_settings() {
+                    let begins_with_settings = self.tap.inbound().begins_with_settings();
+                    match begins_with_settings {
                         Some(false) => return Poll::Ready(Err(Reason::PROTOCOL_ERROR.into())),
                         None if !ended => {
                             self.step = Step::Settings(connection);

@@ -35,7 +35,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::Event,
     io::{
-        frames::Progress,
+        outbound::Progress,
         tap::{Tap, TapState},
         transport::Fault,
     },
@@ -284,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// Notes since when a header block is under way.
     fn clock_head(&mut self, now: Instant) {
-        let head = self.tap.seen.head();
+        let head = self.tap.inbound().head();
         if head != self.head_since.map(|(head, _)| head) {
             self.head_since = head.map(|head| (head, now));
         }

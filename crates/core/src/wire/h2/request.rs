@@ -1,6 +1,9 @@
 //! Requests, from h2's queue to the caller: which are let in, and what their streams have to say afterwards.
 
-use std::{mem, task::Poll};
+use std::{
+    mem,
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
@@ -43,6 +46,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         turn: &mut Turn<'_, '_>,
     ) {
         let id = respond.stream_id().as_u32();
+        self.tap.outbound().gave(id);
+        if respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready() {
+            // Reset while it waited to be pulled, by the peer or for its fault: there is nobody to answer.
+            return;
+        }
         let (parts, receiver) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(|protocol| protocol.as_str().to_owned());
         let limits = &self.config.limits;
@@ -103,6 +111,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             received_at: turn.now,
         });
         turn.events.push_back(Event::Request { key, head, body });
+        // It registers the waker.
         let error = stream.poll_reset();
         self.streams.insert(id, stream);
         if let Some(error) = error {

@@ -11,7 +11,7 @@ use crate::{
     error::{Code, Error},
     event::Event,
     fields::Said,
-    io::frames::Progress,
+    io::outbound::Progress,
     response::{self, ResponseHead},
     wire::Turn,
 };
@@ -58,7 +58,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// Reports what the transport has flushed.
     pub(super) fn report(&mut self, turn: &mut Turn<'_, '_>) {
         let mut progress = mem::take(&mut self.progress);
-        self.tap.frames().take_flushed(&mut progress);
+        let mut outbound = self.tap.outbound();
+        outbound.take_flushed(&mut progress);
+        let refused = outbound.take_refused();
+        drop(outbound);
+        turn.events.extend(refused.into_iter().map(Event::Refused));
         for Progress { stream: id, bytes, end } in progress.drain(..) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let bytes = (bytes as usize).min(stream.outstanding);
