@@ -258,6 +258,7 @@ test('concurrentStreams: one over is REFUSED_STREAM, until another has ended', a
   for (let i = 0; i < 4; i++) await client.write(h2.get(odd(i), `/${i}`))
   const refused = must(await client.end(odd(3)))
   t.deepEqual([refused.type, refused.payload.readUInt32BE(0)], [h2.RST_STREAM, h2.REFUSED_STREAM])
+  await soon(() => listener.stats().refused['too-many-streams'] === 1)
   for (let i = 0; i < 3; i++) {
     const { stream, key, path } = await pullOf(connection)
     t.is(path, `/${i}`)

@@ -18,6 +18,7 @@ export const END_HEADERS = 4
 export const PRIORITY_FLAG = 32
 
 export const NO_ERROR = 0
+export const PROTOCOL_ERROR = 1
 export const REFUSED_STREAM = 7
 export const CANCEL = 8
 export const ENHANCE_YOUR_CALM = 11
