@@ -3,7 +3,7 @@
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { listen } from '../index.js'
-import type { IncomingRequest, ListenOptions } from '../index.js'
+import type { ListenOptions } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import * as h2 from './_frames.js'
@@ -12,6 +12,8 @@ import { portPrinted, program } from './_process.js'
 import { answer, must, open, portOf, rejected, soon } from './_server.js'
 
 const MEMORY = 64 << 20
+/** Within this a neighbour is answered: a second, and as much again for a machine that has other things to do. */
+const PATIENCE = 2000
 
 class Scene {
   readonly #clients: TestClient[]
@@ -31,8 +33,11 @@ class Scene {
   /** One well-behaved exchange on a kept HTTP/1.1 connection, one on a kept HTTP/2 connection. */
   async neighbours(t: ExecutionContext): Promise<void> {
     for (const client of this.#clients) {
+      const since = performance.now()
       const { status, text } = await client.fetch({ method: 'POST', body: 'well-behaved' })
+      const elapsed = performance.now() - since
       if (status !== 200 || text !== '12') t.fail(`a neighbour got ${status} ${text}`)
+      if (elapsed > PATIENCE) t.fail(`a neighbour waited for ${elapsed} ms`)
       this.exchanges++
     }
   }
@@ -123,9 +128,9 @@ test.serial('rapid reset of what nobody pulls', async (t) => {
   t.true(attacker.goAway === null || attacker.goAway === calm)
   // What was reset before it was pulled never comes up.
   await patient.write(h2.get(odd(100), '/good'))
-  let request: IncomingRequest | null = null
-  while (!request) request = await must(await connection.nextStream()).nextRequest()
+  const request = must(await must(await connection.nextStream()).nextRequest())
   t.is(request.target, '/good')
+  t.is(listener.stats().requestsTotal, 1)
   await request.stream.send(request.key, {})
   t.is(h2.statusOf(must(await patient.head(odd(100)))), 200)
   patient.close()
@@ -262,6 +267,44 @@ for (const [title, one, answers] of floods) {
     t.true(await attacker.ping())
     // The first SETTINGS are those of the preface.
     t.is(attacker.count(answers), batches * 4096 + (title === 'SETTINGS' ? 1 : 0))
+  })
+}
+
+const FLOW_CONTROL_ERROR = 3
+const overflows: Array<[title: string, bytes: () => Buffer]> = [
+  ['a WINDOW_UPDATE of the connection', () => h2.windowUpdate(0, 0x7fff_ffff)],
+  ['SETTINGS_INITIAL_WINDOW_SIZE over 2^31 - 1', () => h2.settings({ [h2.INITIAL_WINDOW_SIZE]: 0x8000_0000 })],
+  // The window of an open stream is moved by the difference (RFC 9113 section 6.9.2).
+  ['SETTINGS_INITIAL_WINDOW_SIZE on top of a WINDOW_UPDATE', () =>
+    Buffer.concat([h2.get(3, '/hold'), h2.windowUpdate(3, 0x7fff_0000), h2.settings({ [h2.INITIAL_WINDOW_SIZE]: 0x7fff_ffff })])],
+]
+for (const [title, bytes] of overflows) {
+  test.serial(`a window that overflows: by ${title}`, async (t) => {
+    const scene = await Scene.start(t)
+    const attacker = await scene.under(t, async (client) => {
+      await client.write(h2.get(1, '/hold'))
+      t.is((await client.head(1))?.type, h2.HEADERS)
+      await client.write(bytes())
+      await client.cut
+    })
+    await cut(t, scene, attacker, h2.PROTOCOL_ERROR, FLOW_CONTROL_ERROR)
+    await scene.released(t)
+  })
+}
+
+const ignored: Array<[title: string, one: Buffer]> = [
+  ['PRIORITY (CVE-2019-9513)', h2.frame(h2.PRIORITY, 0, 1, Buffer.concat([h2.u32(0), Buffer.from([16])]))],
+  ['WINDOW_UPDATE by one byte', h2.windowUpdate(0, 1)],
+  ['frames of no known type', h2.frame(0xbe, 0, 0, Buffer.alloc(100))],
+]
+for (const [title, one] of ignored) {
+  test.serial(`${title}: a flood that needs no answer costs nothing but its reading`, async (t) => {
+    const scene = await Scene.start(t)
+    const attacker = await scene.under(t, async (client) => {
+      await client.flood(100_000, () => one)
+      await client.ping()
+    })
+    if (attacker.isCut) await cut(t, scene, attacker, calm)
   })
 }
 
