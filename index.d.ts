@@ -109,7 +109,7 @@ export interface Timeouts {
   bodyIdle: number
   /** Between exchanges. Default 65 000, over the 60 s of most load balancers. */
   keepAliveIdle: number
-  /** No response byte taken by the peer; then ERR_WRITE_STALLED. Default 60 000. */
+  /** No response byte taken by the peer, as far as the kernel shows (docs/limits.md); then ERR_WRITE_STALLED. Default 60 000. */
   writeStall: number
   /** Age after which a connection drains. Default 0. */
   connectionAge: number
