@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
 use crate::{
+    config::Protocols,
     error::{CloseCode, CloseReason},
     io::{
         room,
@@ -23,16 +24,17 @@ pub(crate) enum Detected {
     Closed(CloseReason),
 }
 
-/// Reads until the protocol is known; what it reads is left in `early`.
+/// Reads until the protocol is known, one byte at least; what it reads is left in `early`.
 pub(crate) fn detect<IO: AsyncRead + Unpin>(
     io: &mut IO,
     early: &mut BytesMut,
+    protocols: Protocols,
     traffic: &Traffic,
     cx: &mut Context<'_>,
 ) -> Detected {
     loop {
         let seen = early.len().min(PREFACE.len());
-        if early[..seen] != PREFACE[..seen] {
+        if early[..seen] != PREFACE[..seen] || (seen > 0 && protocols == Protocols::Http1) {
             return Detected::Http1;
         }
         if seen == PREFACE.len() {

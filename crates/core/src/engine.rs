@@ -324,11 +324,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     fn detect(&mut self, mut io: IO, mut early: BytesMut, cx: &mut Context<'_>, now: Instant) -> bool {
-        let detected = match self.config.protocols {
-            Protocols::Http1 => Detected::Http1,
-            Protocols::Http2 | Protocols::Both => detect(&mut io, &mut early, &self.traffic, cx),
-        };
-        match detected {
+        match detect(&mut io, &mut early, self.config.protocols, &self.traffic, cx) {
             Detected::Pending if self.draining => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
             }

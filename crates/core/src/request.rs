@@ -88,7 +88,7 @@ impl<'a> Survey<'a> {
                 self.wants_upgrade |= has_token(value, b"upgrade");
             }
             14 if is(b"content-length") => {
-                self.malformed |= self.length.replace(value).is_some_and(|before| before != value);
+                self.malformed |= value.is_empty() || self.length.replace(value).is_some_and(|before| before != value);
             }
             17 if is(b"transfer-encoding") => self.malformed |= self.coding.replace(value).is_some(),
             _ => {}

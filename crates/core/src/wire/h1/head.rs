@@ -146,11 +146,12 @@ fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
 /// The request line is well-formed but for its version: another number, or none as in HTTP/0.9.
 fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    let mut words = line.trim_ascii_end().split(|&byte| byte == b' ');
+    let mut words = line.strip_suffix(b"\r").unwrap_or(line).split(|&byte| byte == b' ');
     match (words.next(), words.next(), words.next(), words.next()) {
         (Some(b"GET"), Some(target), None, _) => target.first() == Some(&b'/') && line.ends_with(b"\r"),
-        (Some(_), Some(_), Some(version), None) => {
-            version.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/")) && !version.starts_with(b"HTTP/1.")
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) => {
+            let digits = major.is_ascii_digit() && minor.is_ascii_digit();
+            digits && !matches!((major, minor), (b'1', b'0' | b'1'))
         }
         _ => false,
     }
@@ -205,12 +206,19 @@ mod tests {
 
     #[test]
     fn versions_targets_and_sizes() {
-        for line in ["GET /", "GET / HTTP/2.0", "GET / HTTP/0.9", "GET / http/1.1", "PRI * HTTP/3.0"] {
+        for line in ["GET /", "GET / HTTP/2.0", "GET / HTTP/0.9", "GET / HTTP/1.2", "PRI * HTTP/3.0"] {
             assert_eq!(refused(&format!("{line}\r\nhost: a\r\n\r\n")), Some(Refusal::Version), "{line}");
         }
-        for line in
-            ["rubbish", "GET /a b HTTP/1.1", "GET HTTP/1.1", "GET / HTTP/1.2", "GET /#f HTTP/1.1", "GET / FTP/1.1"]
-        {
+        for line in [
+            "rubbish",
+            "GET /a b HTTP/1.1",
+            "GET HTTP/1.1",
+            "GET / http/1.1",
+            "GET / HTTP/1.1.1",
+            "G(T / HTTP/1.1",
+            "GET /#f HTTP/1.1",
+            "GET / FTP/1.1",
+        ] {
             assert_eq!(refused(&format!("{line}\r\nhost: a\r\n\r\n")), Some(Refusal::BadRequest), "{line}");
         }
         let long = "x".repeat(300);

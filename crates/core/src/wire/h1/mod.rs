@@ -105,6 +105,8 @@ pub(crate) struct H1<IO> {
     eof: bool,
     /// The last read found nothing, and its waker was not called since: there is nothing to read.
     dry: bool,
+    /// Why, if it is the peer's fault.
+    fault: Option<(CloseCode, &'static str)>,
     /// Request bytes were left unread: a close without lingering would reset the connection under the answer.
     unread: bool,
     /// A reason of our own to close, decided between turns, and what the exchange in hand fails with.
@@ -145,6 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             last: false,
             eof: false,
             dry: false,
+            fault: None,
             unread: false,
             closing: None,
             cut: None,
@@ -264,7 +267,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     /// The last exchange is over, or there will be none.
     fn ended(&self) -> End {
         let linger = !self.eof && (self.unread || !self.incoming.is_empty());
-        let (code, message) = if self.draining {
+        let (code, message) = if let Some(fault) = self.fault {
+            fault
+        } else if self.draining {
             (CloseCode::Drained, "drained")
         } else if self.eof {
             (CloseCode::PeerClosed, "the peer closed the connection")
@@ -387,8 +392,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 }
                 current.exchange.body_failed();
                 current.body = None;
-                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
+                const LATE: &str = "the request body did not go on in time";
+                let error = Error::new(Code::BodyTimeout, LATE);
                 turn.events.push_back(Event::BodyFailed { key: current.key, error });
+                self.fault = Some((CloseCode::BodyTimeout, LATE));
                 self.unread = true;
                 self.last = true;
                 None
