@@ -40,7 +40,7 @@ export interface ListenOptions {
   fd?: number
   /** Connections that the kernel holds before they are accepted, 1 to 65535. Default 511, as in node:net. The kernel may hold fewer. */
   backlog?: number
-  /** SO_REUSEPORT, so that several workers or processes listen on one port. Default false. */
+  /** SO_REUSEPORT, so that several workers or processes listen on one port: see docs/processes.md. Default false. */
   reusePort?: boolean
   /** Native I/O threads behind this listener, 1 to 64. Default: 1 on up to 2 cores, else 2. */
   ioThreads?: number
@@ -136,7 +136,10 @@ export interface TlsOptions {
 /** Where one end of a connection is: TCP, or a Unix-domain socket (the path is empty when that end has none). */
 export type Address = { host: string; port: number } | { path: string }
 
-/** A listening socket and its I/O threads. Made by {@link listen}. */
+/**
+ * A listening socket and its I/O threads. Made by {@link listen}. One that nobody keeps goes on until it is closed, as a server of
+ * node:net does.
+ */
 export class Listener implements AsyncIterable<Connection> {
   /** The bound address, with the port that was picked. */
   readonly address: { host: string; port: number } | { path: string }

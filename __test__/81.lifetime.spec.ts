@@ -8,11 +8,22 @@ import { open, portOf, pull } from './_server.js'
 
 const file = '__test__/_lifetime-program.ts'
 
+/** A line of the program: its threads and open descriptors, and after each 50 listeners more. */
+interface Resources {
+  threads: number
+  descriptors: number
+  rss?: number
+  kept?: number
+}
+
 const ends: Array<[way: string, title: string, code: number, flags?: string[]]> = [
   ['exit', 'process.exit() with requests in flight', 7],
   ['throw', 'an uncaught exception with requests in flight', 1],
   ['unref', 'a listener that was unref\'d and never closed', 0],
-  ['collected', 'listeners that were collected unclosed', 0, ['--expose-gc']],
+  ['dropped', 'listeners that nobody keeps, unref\'d and never closed', 0, ['--expose-gc']],
+  ['nothing-kept', 'a server of which nothing is kept serves on', 0, ['--expose-gc']],
+  ['churn', '150 listeners started and stopped: threads, descriptors and memory are flat, and nothing is kept', 0, ['--expose-gc']],
+  ['spawns', 'a child process that outlives a listener holds neither its port nor its connections', 0],
   ['closed', 'a listener that was closed with requests in flight', 0],
   ['drained', 'a listener that was drained', 0],
   ['terminate', 'worker.terminate() with requests in flight, four at once, five times', 0],
@@ -32,8 +43,15 @@ for (const [way, title, expected, flags] of ends) {
     t.is(code, expected, stderr)
     if (way === 'throw') t.regex(stderr, /nobody catches it/)
     else t.is(stderr, '', 'nothing is said')
-    const threads = [...stdout.matchAll(/^threads (\d+)$/gm)].map(([, count]) => Number(count))
-    if (threads.length === 2) t.true(threads[1]! <= threads[0]! + availableParallelism(), `${threads[0]} threads at the start, ${threads[1]} at the end`)
+    if (way === 'dropped') t.regex(stdout, /^collected 0$/m)
+    const told = [...stdout.matchAll(/^\{.*\}$/gm)].map(([json]) => JSON.parse(json) as Resources)
+    const [start, last] = [told[0]!, told.at(-1)!]
+    t.true(last.threads <= start.threads + availableParallelism(), `${start.threads} threads at the start, ${last.threads} at the end`)
+    t.true(last.descriptors <= start.descriptors + 2, `${start.descriptors} descriptors at the start, ${last.descriptors} at the end`)
+    if (way !== 'churn') return
+    t.is(told.length, 5)
+    t.true(last.kept! <= 2, `${last.kept} of 302 closed listeners and connections are still there`)
+    t.true(last.rss! - told[2]!.rss! < 8 << 20, `resident after 50, 100 and 150: ${told.slice(2).map(({ rss }) => rss! >> 20)} MiB`)
   })
 }
 

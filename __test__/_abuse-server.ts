@@ -8,11 +8,12 @@
 //   GET /work             says 103, then answers when its signal has aborted
 //   GET /download?BYTES   that many bytes, made as the client takes them; /whole?BYTES: there whole, the same for all
 //   GET /file?PATH        a file
+//   GET /hoard?COUNT      takes all descriptors that there are, but so many
 //   POST /refuse          answered 403, its body not read
 //   all other             reads the body, answers its length, or 400 when it breaks off
 // OPTIONS in the environment is JSON for `listen`.
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { closeSync, openSync, readdirSync } from 'node:fs'
 import { listen } from '../index.js'
 import type { CloseReason, Connection, IncomingRequest, OutgoingResponse, Stream } from '../index.js'
 
@@ -37,6 +38,7 @@ async function respond(request: IncomingRequest): Promise<OutgoingResponse> {
   if (request.path === '/download') return { body: download(Number(request.query)) }
   if (request.path === '/whole') return { body: (whole ??= Buffer.alloc(Number(request.query), 'whole')) }
   if (request.path === '/file') return { body: { file: request.query } }
+  if (request.path === '/hoard') return told(hoard(Number(request.query)))
   if (request.path === '/refuse') return { status: 403, body: 'refused' }
   if (request.path === '/work') {
     await request.stream.inform(request.key, 103)
@@ -75,6 +77,16 @@ async function counted(kind: keyof typeof open, run: () => Promise<unknown>): Pr
   } finally {
     open[kind]--
   }
+}
+
+function hoard(left: number): number {
+  const taken: number[] = []
+  try {
+    for (;;) taken.push(openSync('/dev/null', 'r'))
+  } catch {
+    for (const descriptor of taken.splice(0, left)) closeSync(descriptor)
+  }
+  return taken.length
 }
 
 async function onStream(stream: Stream): Promise<void> {

@@ -1,4 +1,5 @@
 // Ways for a process to end, for 81.lifetime.spec.ts: WAY names one. It is its own client.
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import net from 'node:net'
@@ -53,13 +54,50 @@ const ways: Record<string, () => Promise<unknown>> = {
     listener.unref()
     void listener.nextConnection()
   },
-  /** A listener that nobody keeps, collected while it is open. */
-  async collected() {
-    for (let i = 0; i < 20; i++) {
-      ;(await listen({ port: 0 })).unref()
-      ;(globalThis as { gc?: () => void }).gc?.()
-      await setImmediate()
+  /** Listeners that nobody keeps, without a loop. As a server of node:net they are not collected while they listen; the process may end. */
+  async dropped() {
+    const kept: Array<WeakRef<Listener>> = []
+    for (let i = 0; i < 20; i++) kept.push(new WeakRef((await listen({ port: 0 })).unref()))
+    await collect()
+    console.log(`collected ${kept.filter((listener) => !listener.deref()).length}`)
+  },
+  /** A program that keeps nothing of its loops: they go on. */
+  async 'nothing-kept'() {
+    const port = await serving()
+    await collect()
+    for (let i = 0; i < 10; i++) {
+      await get200(port)
+      await collect()
     }
+    process.exit()
+  },
+  /** Started and stopped, over and over, with an exchange over and another in flight. */
+  async churn() {
+    const kept: Array<WeakRef<object>> = []
+    for (let round = 0; round <= 150; round++) {
+      const { listener, requests, sockets } = await inFlight(2)
+      kept.push(new WeakRef(listener), new WeakRef(requests[0]!.stream.connection))
+      await requests[0]!.stream.send(requests[0]!.key, { body: 'x'.repeat(100_000) })
+      await (round % 2 ? listener.close() : Promise.all([listener.drain(), requests[1]!.stream.reset()]))
+      for (const socket of sockets) socket.destroy()
+      await collect(1) // or the memory of the last few is all that is seen
+      if (round % 50 === 0) {
+        await collect()
+        console.log(JSON.stringify({ ...resources(), rss: process.memoryUsage.rss(), kept: kept.filter((object) => object.deref()).length }))
+      }
+    }
+  },
+  /** A child process lives on when its parent's listener and connection are closed, and holds neither of them. */
+  async spawns() {
+    const { listener, sockets } = await inFlight(1)
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6); console.log("lives")'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    const ended = once(sockets[0]!.resume(), 'close')
+    await listener.close()
+    await ended
+    await (await listen({ port: portOf(listener) })).close()
+    child.kill()
+    await once(child, 'exit')
   },
   /** A listener that is referenced keeps the process; SIGTERM ends it as it ends any other. */
   async referenced() {
@@ -94,21 +132,21 @@ const ways: Record<string, () => Promise<unknown>> = {
       console.log(`round ${round}: ${codes.join(' ')}`)
       for (const socket of sockets) socket.destroy()
     }
-    threadsGone()
+    tell()
   },
   /** A worker that ends by itself after it has closed its listener. */
   async 'worker-closes'() {
     const worker = new Worker(new URL(import.meta.url), { argv: ['closed'] })
     const [code] = await once(worker, 'exit')
     if (code !== 0) throw new Error(`the worker ended with ${code}`)
-    threadsGone()
+    tell()
   },
   /** process.exit() of the worker itself, with requests in flight. */
   async 'worker-exits'() {
     const worker = new Worker(new URL(import.meta.url), { argv: ['exit'] })
     const [code] = await once(worker, 'exit')
     if (code !== 7) throw new Error(`the worker ended with ${code}`)
-    threadsGone()
+    tell()
   },
   /** The process exits while workers serve. */
   async 'exit-with-workers'() {
@@ -136,13 +174,44 @@ const ways: Record<string, () => Promise<unknown>> = {
   },
 }
 
-/** No I/O thread outlives its environment. */
-function threadsGone(): void {
-  if (process.platform !== 'linux') return
-  const names = readdirSync('/proc/self/task').length
-  console.log(`threads ${names}`)
+/** A listener that answers, of which nothing is kept but the port. */
+async function serving(): Promise<number> {
+  const listener = await listen({ port: 0 })
+  void (async () => {
+    for await (const connection of listener) {
+      void (async () => {
+        for await (const stream of connection) for await (const request of stream) await stream.send(request.key, { body: 'x' })
+      })()
+    }
+  })()
+  return portOf(listener)
 }
 
-const way = isMainThread ? process.env.WAY! : process.argv[2]!
-console.log(`threads ${process.platform === 'linux' ? readdirSync('/proc/self/task').length : 0}`)
-await ways[way]!()
+async function get200(port: number): Promise<void> {
+  const socket = net.connect(port, '127.0.0.1')
+  socket.write(get)
+  const [text] = await once(socket, 'data')
+  if (!String(text).startsWith('HTTP/1.1 200')) throw new Error(String(text))
+  socket.destroy()
+}
+
+/** Everything that nobody keeps is collected; a few turns, for what finalizers let go of. */
+async function collect(turns = 5): Promise<void> {
+  for (let i = 0; i < turns; i++) {
+    ;(globalThis as { gc?: () => void }).gc!()
+    await setImmediate()
+  }
+}
+
+function resources(): { threads: number; descriptors: number } {
+  if (process.platform !== 'linux') return { threads: 0, descriptors: 0 }
+  return { threads: readdirSync('/proc/self/task').length, descriptors: readdirSync('/proc/self/fd').length }
+}
+
+/** At the start and at the end: neither threads nor descriptors outlive their environment. */
+function tell(): void {
+  console.log(JSON.stringify(resources()))
+}
+
+if (isMainThread) tell()
+await ways[isMainThread ? process.env.WAY! : process.argv[2]!]!()

@@ -2,9 +2,11 @@
 //   GET  /memory            resident bytes now, and the most since the last time this was asked
 //   GET  /handles           what keeps the event loop, and how many descriptors are open
 //   GET  /download?BYTES    that many bytes
+//   GET  /block?MS          keeps the JavaScript thread busy for so long, having printed "blocked"
+//   GET  /stats             the listener's counters
 //   PUT  /                  reads the body: its length and its SHA-256
 import { createHash } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeSync } from 'node:fs'
 import { listen } from '../index.js'
 import type { Connection, IncomingRequest, OutgoingResponse, Stream } from '../index.js'
 
@@ -29,6 +31,12 @@ async function respond(request: IncomingRequest): Promise<OutgoingResponse> {
     const descriptors = process.platform === 'linux' ? readdirSync('/proc/self/fd').length : null
     return { body: JSON.stringify({ resources: process.getActiveResourcesInfo().length, descriptors }) }
   }
+  if (request.path === '/block') {
+    writeSync(1, 'blocked\n')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(request.query))
+    return { body: 'free' }
+  }
+  if (request.path === '/stats') return { body: JSON.stringify(listener.stats()) }
   if (request.path === '/download') return { body: download(Number(request.query)) }
   const hash = createHash('sha256')
   let bytes = 0

@@ -49,10 +49,10 @@ export async function tool(command: string, args: string[]): Promise<Ended> {
 }
 
 function start(command: string, args: string[], env: Record<string, string>): Program {
-  const environment: NodeJS.ProcessEnv = { ...process.env, ...env }
   // scripts/asan.js preloads a sanitizer into our programs; other people's need not bear it.
-  if (command !== process.execPath) delete environment.LD_PRELOAD
-  const child = spawn(command, args, { cwd: root, env: environment, stdio: ['pipe', 'pipe', 'pipe'] })
+  const { LD_PRELOAD, ...inherited } = process.env
+  const preloaded = command === process.execPath && LD_PRELOAD !== undefined ? { LD_PRELOAD } : {}
+  const child = spawn(command, args, { cwd: root, env: { ...inherited, ...preloaded, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
   let look = () => {}
