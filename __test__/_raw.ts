@@ -64,7 +64,7 @@ export class RawClient {
 
   /** RST. */
   reset(): void {
-    this.socket.resetAndDestroy()
+    reset(this.socket)
   }
 
   close(): void {
@@ -157,6 +157,12 @@ export class RawClient {
     this.#bytes = this.#bytes.subarray(end)
     return taken
   }
+}
+
+/** RST. Only a close when this side has said FIN: net.Socket then fails to reset, and never closes. */
+export function reset(socket: net.Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function fields(lines: string[]): Array<[string, string]> {

@@ -21,6 +21,7 @@ if (failed === 0) {
   await command('npx', 'tsc', '-p', 'tsconfig.json', '--noEmit')
   await command('npx', 'tsc', '-p', '__test__/tsconfig.json')
   await command('npx', 'tsc', '-p', 'examples/tsconfig.json')
+  await command('npx', 'tsc', '-p', 'scripts/tsconfig.json')
   await command('node', 'scripts/layers.js')
   await suite(cargo, 'cargo', 'test', '--workspace', '--no-fail-fast')
   await suite(cargo, 'cargo', 'test', '--workspace', '--features', 'hyperpull-node/loom', '--lib', 'models')
