@@ -190,7 +190,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         for (&id, stream) in &mut self.streams {
             if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
                 stalled.push(id);
-            } else if stream.exchange.pulling().is_some() && late(stream.pulled_at, timeouts.body_idle) {
+            } else if stream.pulls_body() && late(stream.pulled_at, timeouts.body_idle) {
                 stream.exchange.body_failed();
                 let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
                 turn.events.push_back(Event::BodyFailed { key: stream.key, error });
@@ -345,7 +345,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
             if let Some(since) = stream.stalled_since {
                 deadline = earlier(deadline, due(since, timeouts.write_stall));
             }
-            if stream.exchange.pulling().is_some() {
+            if stream.pulls_body() {
                 deadline = earlier(deadline, due(stream.pulled_at, timeouts.body_idle));
             }
         }

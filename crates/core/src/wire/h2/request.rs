@@ -144,7 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
             stream.receive();
             feed(stream, turn);
-            if stream.tunnel && stream.over() {
+            if stream.over() {
                 self.remove(id, turn.now);
             }
         }

@@ -73,12 +73,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             let key = stream.key;
             if end {
                 if let Some(bytes) = stream.exchange.ended() {
-                    turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
-                    if stream.exchange.pulling().is_some() && !stream.tunnel {
+                    if stream.pulls_body() {
                         let error = Error::new(Code::Closed, "the response was sent before the body was read");
                         turn.events.push_back(Event::BodyFailed { key, error });
                     }
-                    if !(stream.tunnel && stream.exchange.receiving()) {
+                    turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
+                    stream.sent = true;
+                    if stream.over() {
                         self.remove(id, turn.now);
                     }
                 }

@@ -105,6 +105,8 @@ pub(super) struct Stream {
     /// Bytes that h2 has and the transport has not.
     pub(super) outstanding: usize,
     pub(super) flushed: u64,
+    /// All of the answer has been flushed.
+    pub(super) sent: bool,
     /// Since when the peer has taken nothing of what waits to be written, or sent nothing of what is pulled.
     pub(super) stalled_since: Option<Instant>,
     pub(super) pulled_at: Instant,
@@ -146,6 +148,7 @@ impl Stream {
             blocked: false,
             outstanding: 0,
             flushed: 0,
+            sent: false,
             stalled_since: None,
             pulled_at: now,
             waker: Waker::from(wake.clone()),
@@ -160,9 +163,14 @@ impl Stream {
         self.exchange.upgraded();
     }
 
-    /// Both halves have ended, and the peer has been sent all.
+    /// A reader waits for a body. One that waits for a tunnel may do so for as long as it likes.
+    pub(super) fn pulls_body(&self) -> bool {
+        self.exchange.pulling().is_some() && !self.tunnel
+    }
+
+    /// `Sent` has been told, and nothing more will come.
     pub(super) fn over(&self) -> bool {
-        self.exchange.ended().is_some() && !self.exchange.receiving() && !self.waits_for_peer()
+        self.sent && !(self.tunnel && self.exchange.receiving())
     }
 
     pub(super) fn respond(&mut self) -> Option<&mut SendResponse<Bytes>> {
