@@ -197,8 +197,7 @@ async fn echo(mut tunnel: Upgraded<TcpStream, NoTimer>, others: Others, mut dice
     finally!(dice, others, tunnel.shutdown()).unwrap();
 }
 
-/// Without a LF, which the tap may take for one of the next head: it can miss where a request begins that comes while the
-/// answer before it is being flushed.
+/// Without a LF: on HTTP/1.1 it may be taken for one of the head, if it is read right after that (random/left_out.rs).
 fn text(number: usize) -> Bytes {
     (0..number * 331 % 9000)
         .map(|index| (index + number) as u8)

@@ -1,7 +1,10 @@
 //! What is known to go wrong on HTTP/1.1 and is not tried. Each is to become `true` when it has been put right.
 
-/// Requests behind a request that has not been answered: a read that ends within the next head makes the tap lose count of
-/// heads, and it takes a bare LF of a body, or a LF whose CR came before, for one of the head.
+/// A LF in a body that is read right after its head: the codec reads it before the engine has taken the request, and the tap
+/// takes it for a bare LF of the head, which is then refused.
+pub const LF_IN_BODIES: bool = false;
+
+/// Requests behind one that has not been answered: a read that ends within the next head makes the tap lose count of heads.
 pub const PIPELINING: bool = false;
 
 /// A whole answer to HEAD, or with 204 or 304, whose Content-Length is not that of its bytes: they are dropped anyway, but a

@@ -59,6 +59,11 @@ pub enum Ending {
     Drain,
 }
 
+/// The most bytes of a read.
+pub fn segment() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(usize::MAX), 1..200usize]
+}
+
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![3 => 1..100usize, 1 => 1..3000usize, 3 => Just(1 << 20)]
 }

@@ -12,12 +12,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Polls within one turn beyond which it counts as endless.
-const POLLS: usize = 20_000;
+const POLLS: usize = 200_000;
 
 #[derive(Default, Debug)]
 pub struct State {
-    /// Sent by the peer and not read.
+    /// Sent by the peer and not read; so many bytes are given at a time, as records or segments are.
     incoming: VecDeque<u8>,
+    segment: usize,
     fin: bool,
     broken: bool,
     /// Bytes that the peer is ready to take.
@@ -34,7 +35,7 @@ pub struct State {
 }
 
 /// The peer's end.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer(Arc<Mutex<State>>);
 
 /// The engine's end.
@@ -48,8 +49,8 @@ impl Drop for Transport {
 }
 
 impl Peer {
-    pub fn pair() -> (Self, Transport) {
-        let peer = Self::default();
+    pub fn pair(segment: usize) -> (Self, Transport) {
+        let peer = Self(Arc::new(Mutex::new(State { segment, ..State::default() })));
         (peer.clone(), Transport(peer))
     }
 
@@ -131,7 +132,7 @@ impl AsyncRead for Transport {
         if state.incoming.is_empty() && !state.fin {
             return State::wait(&mut state.reader, cx);
         }
-        let take = state.incoming.len().min(buf.remaining());
+        let take = state.incoming.len().min(buf.remaining()).min(state.segment);
         for byte in state.incoming.drain(..take) {
             buf.put_slice(&[byte]);
         }

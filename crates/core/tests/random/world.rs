@@ -69,8 +69,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(config: Config, parts: Vec<Vec<u8>>) -> Self {
-        let (peer, transport) = Peer::pair();
+    pub fn new(config: Config, segment: usize, parts: Vec<Vec<u8>>) -> Self {
+        let (peer, transport) = Peer::pair(segment);
         let (now, owner) = (Instant::now(), Arc::<Owner>::default());
         Self {
             engine: Engine::new(NUMBER, transport, Arc::new(config), now),
@@ -87,8 +87,8 @@ impl World {
     }
 
     /// A caller that wants every request, and every answer to arrive.
-    pub fn careful(parts: Vec<Vec<u8>>) -> Self {
-        Self { careful: true, ..Self::new(Config::default(), parts) }
+    pub fn careful(segment: usize, parts: Vec<Vec<u8>>) -> Self {
+        Self { careful: true, ..Self::new(Config::default(), segment, parts) }
     }
 
     /// Lets all of it happen. What became of the requests.
