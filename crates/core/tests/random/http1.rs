@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use crate::{
     Wanted,
     damage::{Text, damages},
-    left_out,
 };
 
 /// Requests of all kinds, most of them well-formed.
@@ -42,8 +41,6 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     let fields = prop::collection::vec(field, 0..3);
     (target, version, fields, body).prop_map(|(target, version, fields, body)| {
         let end = if body.is_empty() { "\r\n" } else { "" };
-        let connect = target.starts_with("CONNECT") && !left_out::CONNECT_OVER_1_0;
-        let version = if connect { "1.1" } else { version };
         format!("{target} HTTP/{version}\r\nhost: a\r\n{}{body}{end}", fields.concat()).into_bytes()
     })
 }
@@ -73,7 +70,7 @@ pub fn well() -> impl Strategy<Value = (Vec<Wanted>, Vec<Text>)> {
         let mut all = Vec::new();
         for (number, ((mut wanted, chunks), expects)) in kinds.into_iter().enumerate() {
             wanted.fill(number);
-            if !left_out::PIPELINING || parts.is_empty() {
+            if parts.is_empty() {
                 parts.push(Text(Vec::new()));
             }
             write(&wanted, chunks, number, expects, &mut parts.last_mut().unwrap().0);

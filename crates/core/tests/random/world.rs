@@ -11,16 +11,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use hyperpull::{
     ResponseHead,
     config::Config,
     engine::{Engine, ResetReason},
     error::Error,
+    fields::ResponseFields,
 };
 
 use crate::{
-    left_out,
     promises::{Exchange, NUMBER, Promises},
     steps::{Answer, Call, Ending, Step},
     transport::{Peer, Transport},
@@ -149,12 +149,6 @@ impl World {
                 return;
             }
             Call::Send(_) | Call::Start(_) if self.careful && !self.promises.exchanges[index].over => return,
-            Call::Inform(_)
-                if !left_out::INTERIM_AFTER_CONTINUE
-                    && self.promises.exchanges[index].head.headers.contains_key(header::EXPECT) =>
-            {
-                return;
-            }
             Call::Send(answer) => self.send(index, answer),
             Call::Start(answer) => self.start(index, answer),
             Call::Write(length) => self.write(index, length),
@@ -177,23 +171,19 @@ impl World {
             }
             Call::Inform(status) => {
                 let code = StatusCode::from_u16(status).unwrap();
-                self.engine.inform(key, code, HeaderMap::new()).map(|()| exchange.informed(status))
+                self.engine.inform(key, code, ResponseFields::for_http1()).map(|()| exchange.informed(status))
             }
             _ => {
-                let head = ResponseHead { status: StatusCode::OK, headers: HeaderMap::new() };
+                let head = ResponseHead { status: StatusCode::OK, headers: ResponseFields::for_http1() };
                 self.engine.upgrade(key, head).map(|()| exchange.left())
             }
         }
     }
 
-    fn send(&mut self, index: usize, mut answer: Answer) -> Result<(), Error> {
+    fn send(&mut self, index: usize, answer: Answer) -> Result<(), Error> {
         let body = self.bytes(index, answer.length);
         let text = body.to_vec();
         let exchange = &mut self.promises.exchanges[index];
-        let bodiless = exchange.head.method == Method::HEAD || matches!(answer.status, 204 | 304);
-        if bodiless && !left_out::BODILESS_LENGTHS {
-            answer.declared = None;
-        }
         self.engine.send(exchange.key, head(&answer), body, None).map(|()| exchange.sent(&answer, &text))
     }
 
@@ -328,12 +318,12 @@ impl World {
 }
 
 fn head(answer: &Answer) -> ResponseHead {
-    let mut headers = HeaderMap::new();
+    let mut headers = ResponseFields::for_http1();
     if let Some(more) = answer.declared {
-        headers.insert(header::CONTENT_LENGTH, (answer.length + more).into());
+        headers.push(header::CONTENT_LENGTH, (answer.length + more).to_string().into()).unwrap();
     }
     if answer.close {
-        headers.insert(header::CONNECTION, "close".parse().unwrap());
+        headers.push(header::CONNECTION, "close".into()).unwrap();
     }
     ResponseHead { status: StatusCode::from_u16(answer.status).unwrap(), headers }
 }
