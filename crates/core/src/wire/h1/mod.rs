@@ -176,6 +176,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
 
     /// Reads a little ahead, so that the peer's leaving is seen though nobody wants its bytes.
     fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if self.eof {
+            // It has finished sending, and may have reset the connection since.
+            if let Poll::Ready(result) = self.read(cx) {
+                result?;
+            }
+            self.eof = true;
+        }
         while !self.eof && self.incoming.len() < WATCH_BYTES {
             match self.read(cx) {
                 Poll::Ready(result) => result?,
@@ -305,6 +312,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 } else if wanted || !head::is_whole(&self.incoming) {
                     Next::Over(close(CloseCode::PeerClosed, "the peer left in the middle of a message"))
                 } else {
+                    self.watch(turn.cx)?;
                     Next::Waits
                 });
             }
