@@ -1,16 +1,4 @@
-// npm run bench: builds the library if it was not, installs what the benchmark needs, and runs src/main.ts.
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { build, install } from '../scripts/steps.js'
+// npm run bench: src/main.ts, with what it needs.
+import './prepare.js'
 
-const here = import.meta.dirname
-
-install()
-if (!existsSync(join(here, '..', 'dist', 'index.js'))) build()
-if (!existsSync(join(here, 'node_modules', '.package-lock.json'))) {
-  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: here, stdio: ['ignore', 'ignore', 'inherit'] })
-  if (status !== 0) throw new Error('npm ci has failed in bench/')
-}
-await import('@oxc-node/core/register')
 await import('./src/main.ts')

@@ -1,11 +1,8 @@
 // The chart: what a request costs, and how many there are in a second. Shorter is better, then longer is better.
-import { writeFileSync } from 'node:fs'
-import { View, parse } from 'vega'
-import { compile } from 'vega-lite'
-import type { TopLevelSpec } from 'vega-lite'
 import type { Metric } from '../metrics.ts'
 import { peers } from '../peers.ts'
 import type { Results } from '../results.ts'
+import { draw } from './svg.ts'
 
 interface Panel {
   readonly scenario: string
@@ -25,10 +22,7 @@ const palette = { hyperpull: '#d9480f', JavaScript: '#4c78a8', native: '#b0b0b0'
 
 export async function chart(file: string, results: Results): Promise<void> {
   const drawn = panels.map((panel) => bars(panel, results)).filter((spec) => spec !== null)
-  if (drawn.length === 0) return
-  const spec = { concat: drawn, columns: 2, background: 'white', padding: 8, config: { font: 'sans-serif', view: { stroke: null } } }
-  const view = new View(parse(compile(spec as unknown as TopLevelSpec).spec), { renderer: 'none' })
-  writeFileSync(file, `${await view.toSVG()}\n`)
+  if (drawn.length > 0) await draw(file, drawn, 2)
 }
 
 function bars({ scenario, metric, title }: Panel, results: Results): object | null {
