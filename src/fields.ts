@@ -30,20 +30,20 @@ const HOP = 4
 /** The framing is hyperpull's own. */
 const NEVER = 5
 
-const ROLES: Record<string, number> = {
-  'content-length': LENGTH,
-  connection: CONNECTION,
-  'keep-alive': HOP,
-  'proxy-connection': HOP,
-  upgrade: HOP,
-  te: HOP,
-  'transfer-encoding': NEVER,
-  'content-type': HEAD_ONLY,
-  'content-encoding': HEAD_ONLY,
-  'content-range': HEAD_ONLY,
-  host: HEAD_ONLY,
-  trailer: HEAD_ONLY,
-}
+const ROLES = new Map([
+  ['content-length', LENGTH],
+  ['connection', CONNECTION],
+  ['keep-alive', HOP],
+  ['proxy-connection', HOP],
+  ['upgrade', HOP],
+  ['te', HOP],
+  ['transfer-encoding', NEVER],
+  ['content-type', HEAD_ONLY],
+  ['content-encoding', HEAD_ONLY],
+  ['content-range', HEAD_ONLY],
+  ['host', HEAD_ONLY],
+  ['trailer', HEAD_ONLY],
+])
 
 const KNOWN = 0x8000
 /** Longer values are checked and copied by native code. */
@@ -98,7 +98,7 @@ class FieldName {
 }
 
 const spellings = new Map<string, FieldName>()
-for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new FieldName(text, text, KNOWN | number, ROLES[text] ?? PLAIN))
+for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new FieldName(text, text, KNOWN | number, ROLES.get(text) ?? PLAIN))
 /** The spelling used last of each length: a program has few names, and a look-up in a map costs 100 instructions. */
 const recent = new Array<FieldName>(32).fill(spellings.get('date')!)
 
@@ -239,7 +239,7 @@ function newSpelling(name: string): FieldName {
   }
   const text = name.toLowerCase()
   const known = spellings.get(text)
-  const field = new FieldName(name, text, known?.code ?? text.length, ROLES[text] ?? PLAIN)
+  const field = new FieldName(name, text, known?.code ?? text.length, ROLES.get(text) ?? PLAIN)
   if (spellings.size < MAX_SPELLINGS) spellings.set(name, field)
   return field
 }
