@@ -15,12 +15,15 @@ export const CONTINUATION = 9
 export const END_STREAM = 1
 export const ACK = 1
 export const END_HEADERS = 4
+export const PADDED = 8
 export const PRIORITY_FLAG = 32
 
 export const NO_ERROR = 0
 export const PROTOCOL_ERROR = 1
+export const FLOW_CONTROL_ERROR = 3
 export const REFUSED_STREAM = 7
 export const CANCEL = 8
+export const COMPRESSION_ERROR = 9
 export const ENHANCE_YOUR_CALM = 11
 
 export const ENABLE_PUSH = 2
