@@ -425,7 +425,8 @@ export interface RequestBody extends AsyncIterable<Uint8Array> {
 /**
  * Names are RFC 9110 tokens and sent in lower case. Values are latin1 (0x20..0xff and tab, but not 0x7f), without the white space
  * around them; an array is a field repeated. Else ERR_INVALID_HEADER. So are `transfer-encoding`, which is hyperpull's own, and on
- * HTTP/2 the connection-specific fields (RFC 9113 section 8.2.2). `connection` may be 'close' or 'keep-alive' on HTTP/1.1.
+ * HTTP/2 the connection-specific fields (RFC 9113 section 8.2.2). On HTTP/1.1 `connection` may be 'close',
+ * 'keep-alive', or 'upgrade' beside an `upgrade` field that says what could be spoken instead (426, RFC 9110 section 7.8).
  */
 export type HeadersLike =
   Record<string, string | number | ReadonlyArray<string>> | ReadonlyArray<readonly [string, string]> | Iterable<readonly [string, string]>

@@ -144,6 +144,22 @@ test('h1: an upgrade that is refused is an answer like any other', async (t) => 
   t.is((await client.response()).body.toString(), 'on')
 })
 
+test('h1: 426 says what is to be asked for', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get + get)
+  const request = await pull(listener)
+  await request.stream.send(request.key, { status: 426, headers: { upgrade: 'websocket', connection: 'upgrade' }, body: 'ask' })
+  const response = await client.response()
+  t.is(response.status, 426)
+  t.is(response.get('upgrade'), 'websocket')
+  t.is(response.get('connection'), 'upgrade', 'RFC 9110 section 7.8')
+  const next = must(await request.stream.nextRequest())
+  await rejected(t, next.stream.send(next.key, { headers: { connection: 'x-hop' } }), 'ERR_INVALID_HEADER')
+  await next.stream.send(next.key, { body: 'on' })
+  t.is((await client.response()).body.toString(), 'on', 'and the connection goes on')
+})
+
 test('a request that did not ask is ERR_NOT_UPGRADABLE', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

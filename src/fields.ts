@@ -68,7 +68,7 @@ const MAX_VALUES = 64
 const hasOwn = Object.prototype.hasOwnProperty
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
-const CONNECTION_VALUE = /^(?:close|keep-alive)$/i
+const CONNECTION_VALUE = /^(?:close|keep-alive|upgrade)$/i
 
 /** A whole field as it is written, in words of four bytes; the last one may be padded. */
 class Encoded {
@@ -260,7 +260,7 @@ function admit(field: FieldName, value: string, place: number): boolean {
       if ((place & ON_H2) !== 0) throw misplaced(name, 'an HTTP/2 message (RFC 9113 section 8.2.2)')
       if ((place & (IN_TRAILERS | IN_INTERIM)) !== 0) throw misplaced(name, 'trailers or an interim response')
       if (field.role === CONNECTION && !CONNECTION_VALUE.test(value))
-        throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close' or 'keep-alive'`)
+        throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close', 'keep-alive' or 'upgrade'`)
       hopSeen = true
       return true
     default:
