@@ -4,6 +4,8 @@ import http2 from 'node:http2'
 import test from 'ava'
 import { Stream } from '../index.js'
 import { drainBody, h2Client } from './_client.js'
+import * as h2 from './_frames.js'
+import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
 import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
@@ -204,4 +206,24 @@ test('h2: a stream that drains leaves its connection alone', async (t) => {
   const next = must(await must(await request.stream.connection.nextStream()).nextRequest())
   await next.stream.send(next.key, { body: 'on' })
   t.is((await again).text, 'on')
+})
+
+test('h2: streams whose windows stay shut hold up no other, however small their answers', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener), { settings: { [h2.INITIAL_WINDOW_SIZE]: 0 } })
+  t.teardown(() => client.close())
+  const connection = must(await listener.nextConnection())
+  const body = 'x'.repeat(4000)
+  const last = 61
+  for (let id = 1; id <= last; id += 2) {
+    await client.write(h2.get(id, '/'))
+    const { stream, key } = must(await must(await connection.nextStream()).nextRequest())
+    const sent = stream.send(key, { body })
+    sent.catch(() => {}) // of all but the last: the client leaves before
+    if (id < last) continue
+    await client.write(h2.windowUpdate(id, body.length))
+    await sent
+    await client.end(id)
+  }
+  t.is(client.dataBytes, body.length)
 })

@@ -23,8 +23,6 @@ use crate::{
     wire::received::Received,
 };
 
-/// So little may wait in h2 for the peer's window, which it then need not be asked for.
-const SMALL_BYTES: usize = 4 << 10;
 /// What is asked of the peer's window at a time.
 const RESERVE: usize = 64 << 10;
 
@@ -293,11 +291,10 @@ impl Stream {
             if self.blocked || gave >= room {
                 return Ok((gave, gave > 0));
             }
-            let small = self.queued <= SMALL_BYTES;
-            if !small && sender.capacity() == 0 {
+            if sender.capacity() == 0 {
                 sender.reserve_capacity(self.queued.min(RESERVE));
             }
-            let mut capacity = if small { SMALL_BYTES } else { sender.capacity() };
+            let mut capacity = sender.capacity();
             if capacity == 0 {
                 match sender.poll_capacity(&mut Context::from_waker(&self.waker)) {
                     Poll::Ready(Some(Ok(granted))) if granted > 0 => capacity = granted,
