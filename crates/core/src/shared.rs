@@ -289,7 +289,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
 }
 
 /// What the handles of one stream hold together. With the last of them goes the stream: an answer that was given is
-/// still sent, a request that was not answered is reset, one that nobody has seen so that the peer may try again (RFC
+/// still sent, a request that was not answered is reset, and so is a tunnel, one that nobody has seen so that the peer may try again (RFC
 /// 9113 section 8.7), and an h1 connection, which has no other stream, drains.
 #[derive(Debug)]
 pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
@@ -332,7 +332,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
     fn drop(&mut self) {
         let id = self.id;
         self.shared.command(|inner| match inner.streams.remove(&id) {
-            Some(stream) if stream.owing => inner.engine.reset(id, ResetReason::Cancel),
+            Some(stream) if stream.owing || stream.upgraded => inner.engine.reset(id, ResetReason::Cancel),
             Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),
             _ if inner.protocol == Some(Protocol::Http1) => inner.engine.drain(),
             _ => {}

@@ -26,7 +26,8 @@ const PENDING_WRITE_BYTES: u64 = 64 << 10;
 /// Bytes both ways, in place of HTTP. `poll_flush` resolves when all that was written has been sent.
 ///
 /// Cancel-safe: a read that is given up leaves its bytes to the next, a write takes its bytes when it resolves and not
-/// before, and a flush or a shutdown that is given up can be waited for again.
+/// before, and a flush or a shutdown that is given up can be waited for again. Dropping it resets the stream, or the
+/// connection on HTTP/1: what was not flushed may be lost, and what comes is not taken.
 #[derive(Debug)]
 pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,

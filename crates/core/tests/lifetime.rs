@@ -219,3 +219,25 @@ fn a_failure_is_told_once() {
         assert!(connection.next().await.is_none());
     });
 }
+
+#[test]
+fn a_tunnel_that_is_dropped_ends_though_the_peer_goes_on() {
+    run(local(async {
+        let (mut client, connection) = connection();
+        let driver = spawn_local(connection.driver());
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nunread")
+            .await
+            .unwrap();
+        let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let mut tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+        tunnel.write_all(b"bye").await.unwrap();
+        tunnel.shutdown().await.unwrap();
+        drop(tunnel);
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        assert!(seen.ends_with(b"\r\n\r\nbye"));
+        assert_eq!(driver.await.unwrap().code, CloseCode::Closed);
+    }));
+}
