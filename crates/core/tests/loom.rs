@@ -1,7 +1,7 @@
 //! The hand-over of the lead, in every order that threads can bring it into (loom, https://docs.rs/loom).
 //!
 //! The files under test are the crate's own, compiled here over loom's primitives. In place of the engine there is a
-//! machine that is as forgetful as hyper and h2 are: it keeps the last waker that it was turned with, and no other.
+//! machine that is as forgetful as h2 is: it keeps the last waker that it was turned with, and no other.
 //! A lost wake-up is a deadlock, which loom reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
 
