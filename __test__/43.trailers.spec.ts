@@ -21,13 +21,13 @@ test('h1: request trailers', async (t) => {
   await request.stream.send(request.key, {})
 })
 
-test('h1: response trailers as an object, a function, a function that waits', async (t) => {
+test('h1: response trailers as an object, a function, a function that waits, announced or not', async (t) => {
   for (const trailers of [{ 'x-end': 'yes' }, () => ({ 'x-end': 'yes' }), async () => ({ 'x-end': 'yes' })]) {
     const listener = await open(t)
     const client = await RawClient.connect(portOf(listener))
     await client.write(get)
     const request = await pull(listener)
-    await request.stream.send(request.key, { headers: { trailer: 'x-end' }, body: ['some'].values(), trailers })
+    await request.stream.send(request.key, { body: ['some'].values(), trailers })
     const answer = await client.response()
     t.is(answer.body.toString(), 'some')
     t.deepEqual(answer.trailers, [['x-end', 'yes']])

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +21,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    closing::Closing,
     config::{Config, Protocols},
     detect::{Detected, detect},
     error::{CloseCode, CloseReason, Code, Error, Refusal},
@@ -37,11 +38,6 @@ use crate::{
         tunnel::Tunnel,
     },
 };
-
-/// How long a closing connection waits for the peer to stop sending (nginx: `lingering_timeout` 5 s).
-const LINGER: Duration = Duration::from_secs(5);
-/// Read and dropped at a time while lingering.
-const LINGER_BYTES: usize = 16 << 10;
 
 /// Why a stream is abandoned: the RFC 9113 section 7 code on h2; on h1 every reason closes the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,15 +60,6 @@ enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Tunnel(Box<Tunnel<IO>>),
     Closing(Closing<IO>),
     Closed,
-}
-
-/// The transport on its way out.
-struct Closing<IO> {
-    io: IO,
-    reason: CloseReason,
-    linger: bool,
-    shut: bool,
-    until: Instant,
 }
 
 /// One connection. Nothing happens but in [`turn`](Self::turn): every other call only notes what is wanted, and the
@@ -151,10 +138,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             Phase::Http1(wire) => wire.deadline(),
             Phase::Http2(wire) => wire.deadline(),
             Phase::Tunnel(wire) => wire.deadline(),
-            Phase::Closing(closing) => Some(closing.until),
+            Phase::Closing(closing) => Some(closing.until()),
             Phase::Closed => None,
         };
-        if self.aged { own } else { earlier(own, due(self.opened_at, timeouts.connection_age)) }
+        if self.aged || self.is_closed() { own } else { earlier(own, due(self.opened_at, timeouts.connection_age)) }
     }
 
     /// The `Closed` event has been left: turns do nothing any more.
@@ -335,7 +322,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                 self.events.push_back(Event::Refused(Refusal::Protocol));
                 let reason =
                     CloseReason::new(CloseCode::ProtocolError, "the peer does not begin with the HTTP/2 preface");
-                self.phase = Phase::Closing(Closing { io, reason, linger: true, shut: false, until: now + LINGER });
+                self.phase = Phase::Closing(Closing::new(io, reason, true, now));
             }
             Detected::Http1 => {
                 let wire = H1::new(self.number, io, early, self.traffic.clone(), self.config.clone(), now);
@@ -415,7 +402,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                     Phase::Http1(wire) => {
                         let (io, early) = wire.into_transport();
                         let linger = linger || !early.is_empty();
-                        self.phase = Phase::Closing(Closing { io, reason, linger, shut: false, until: now + LINGER });
+                        self.phase = Phase::Closing(Closing::new(io, reason, linger, now));
                     }
                     _ => self.closed(reason),
                 }
@@ -425,10 +412,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     fn finish_closing(&mut self, mut closing: Closing<IO>, cx: &mut Context<'_>, now: Instant) -> bool {
-        if now < closing.until && closing.poll(cx).is_pending() {
+        if closing.poll(cx, now).is_pending() {
             self.phase = Phase::Closing(closing);
         } else {
-            self.closed(closing.reason);
+            self.closed(closing.into_reason());
         }
         false
     }
@@ -448,35 +435,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.abandon(&reason);
         self.phase = Phase::Closed;
         self.events.push_back(Event::Closed(reason));
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Closing<IO> {
-    /// FIN, then read and drop until the peer's FIN: closing with unread bytes would reset the connection, and the
-    /// reset may overtake the answer (RFC 9112 section 9.6).
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.shut {
-            match Pin::new(&mut self.io).poll_shutdown(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => self.shut = true,
-            }
-        }
-        if !self.linger {
-            return Poll::Ready(());
-        }
-        let mut space = [mem::MaybeUninit::uninit(); LINGER_BYTES];
-        // A fast sender must not keep the thread: after this much, others come first.
-        for _ in 0..64 {
-            let mut buf = tokio::io::ReadBuf::uninit(&mut space);
-            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 

@@ -144,8 +144,8 @@ pub(crate) enum Write {
 /// One exchange. An error changes nothing.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) receive: Receive,
-    pub(crate) send: Send,
+    receive: Receive,
+    send: Send,
     /// Body bytes that have come.
     received: u64,
     /// The bytes that come are a tunnel's: no body, and without its limit.
@@ -245,6 +245,11 @@ impl Exchange {
 
     pub(crate) fn upgrading(&mut self) {
         let _ = self.send(Input::Upgrade);
+    }
+
+    /// The answer that leaves HTTP is on its way.
+    pub(crate) fn leaving(&self) -> bool {
+        self.send == Send::Upgrading
     }
 
     /// The stream has left HTTP: both halves begin anew, as a tunnel.

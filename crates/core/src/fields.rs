@@ -8,13 +8,14 @@ use std::mem;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH},
 };
 
 use crate::{
     error::{Code, Error},
     io::room,
     request::has_token,
+    response::strip_connection_fields,
     value::field_value,
 };
 
@@ -81,7 +82,7 @@ impl Drop for RequestFields {
 }
 
 /// Appends `name NUL value NUL` for each field.
-pub fn write_text(map: &HeaderMap, out: &mut Vec<u8>) {
+fn write_text(map: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in map {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
         out.reserve(name.len() + value.len() + 2);
@@ -128,6 +129,8 @@ pub(crate) struct Said {
     pub(crate) connection: Option<HeaderValue>,
     /// `connection: close`.
     pub(crate) closes: bool,
+    /// There is an Upgrade.
+    pub(crate) upgrade: bool,
     /// There is a Date.
     pub(crate) dated: bool,
     /// There are fields that speak of one HTTP/1 connection (RFC 9113 section 8.2.2).
@@ -141,12 +144,18 @@ impl Said {
         // The length of a name rules out most of them.
         match name.len() {
             4 if name == "date" => self.dated = true,
-            7 if name == "upgrade" => self.hop = true,
+            7 if name == "upgrade" => {
+                self.hop = true;
+                self.upgrade = true;
+            }
             10 if name == "keep-alive" => self.hop = true,
             10 if name == "connection" => {
                 self.hop = true;
                 self.closes |= has_token(value.as_bytes(), b"close");
-                self.connection = Some(value.clone());
+                self.connection = Some(match &self.connection {
+                    None => value.clone(),
+                    Some(before) => joined(before, value)?,
+                });
                 return Ok(true);
             }
             14 if name == "content-length" => {
@@ -166,6 +175,12 @@ impl Said {
         }
         Ok(false)
     }
+}
+
+/// One list of two (RFC 9110 section 5.3).
+fn joined(before: &HeaderValue, value: &HeaderValue) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(&[before.as_bytes(), b", ", value.as_bytes()].concat())
+        .map_err(|_| Error::new(Code::InvalidHeader, "connection is no list"))
 }
 
 impl ResponseFields {
@@ -204,23 +219,6 @@ impl ResponseFields {
         }
     }
 
-    /// Makes them those of a 101: `connection: upgrade`, and `upgrade: token` unless the caller has named one.
-    pub(crate) fn name_upgrade(&mut self, token: &str) -> Result<(), Error> {
-        let mut map = mem::replace(self, Self::for_http1()).into_map();
-        map.remove(CONNECTION);
-        if !map.contains_key(UPGRADE)
-            && let Ok(token) = HeaderValue::from_str(token)
-        {
-            map.insert(UPGRADE, token);
-        }
-        for (name, value) in &map {
-            self.push(name.clone(), Bytes::copy_from_slice(value.as_bytes()))?;
-        }
-        let Plain::Text(text) = &mut self.plain else { return Ok(()) };
-        write_line(text, "connection", b"upgrade");
-        Ok(())
-    }
-
     /// About how many bytes the lines of an h1 head take.
     pub(crate) fn size(&self) -> usize {
         match &self.plain {
@@ -243,7 +241,7 @@ impl ResponseFields {
         }
     }
 
-    /// The fields as a map. One that was made of text has no Connection any more.
+    /// The fields as a map.
     pub fn into_map(self) -> HeaderMap {
         let text = match self.plain {
             Plain::Map(map) => return map,
@@ -259,8 +257,21 @@ impl ResponseFields {
                 let _ = map.try_append(name, value);
             }
         }
+        if let Some(connection) = self.said.connection {
+            map.insert(CONNECTION, connection);
+        }
         if let Some(length) = self.said.length {
             map.insert(CONTENT_LENGTH, length.into());
+        }
+        map
+    }
+
+    /// The fields as a map, without those that speak of one HTTP/1 connection.
+    pub(crate) fn into_http2(self) -> HeaderMap {
+        let hop = self.said.hop;
+        let mut map = self.into_map();
+        if hop {
+            strip_connection_fields(&mut map);
         }
         map
     }
@@ -342,7 +353,9 @@ mod tests {
             let mut sorted: Vec<_> = lines(&fields).lines().map(str::to_owned).collect();
             sorted.sort_unstable();
             assert_eq!(sorted, ["date: d", "set-cookie: a", "set-cookie: b"]);
-            let map = fields.into_map();
+            let map = fields.clone().into_map();
+            assert_eq!(map["connection"], "x, Close");
+            assert!(!fields.into_http2().contains_key(CONNECTION));
             assert_eq!((&map["content-length"], map.get_all("set-cookie").iter().count()), (&HeaderValue::from(12), 2));
         }
     }

@@ -97,9 +97,6 @@ pub(crate) fn check_interim(status: StatusCode) -> Result<(), Error> {
 
 /// Takes out the fields that speak of one h1 connection and may not be sent on h2 (RFC 9113 section 8.2.2).
 pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_connection_field) {
-        return;
-    }
     let named: Vec<_> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -121,18 +118,7 @@ fn is_connection_field(name: &HeaderName) -> bool {
 
 /// A Content-Length value, in one allocation.
 pub(crate) fn length_value(length: u64) -> HeaderValue {
-    let mut digits = [0; 20];
-    let mut rest = length;
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(length))
+    HeaderValue::from_str(itoa::Buffer::new().format(length)).unwrap_or_else(|_| HeaderValue::from(length))
 }
 
 #[cfg(test)]

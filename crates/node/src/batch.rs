@@ -10,7 +10,7 @@ use hyperpull::{
     Key,
     error::{CloseReason, Error},
     event::{Protocol, RequestBody, RequestHead},
-    fields::write_text,
+    fields::RequestFields,
 };
 
 use crate::{
@@ -259,11 +259,11 @@ impl Outbox {
     }
 
     /// The end of a body. Trailers that do not fit in the shared memory at all are left out.
-    pub fn end(&mut self, key: Key, trailers: Option<&HeaderMap>) {
+    pub fn end(&mut self, key: Key, trailers: Option<HeaderMap>) {
         let mut record = record(EventKind::End, key);
         if let Some(trailers) = trailers {
             let start = self.batch.bytes.len();
-            write_text(trailers, &mut self.batch.bytes);
+            RequestFields::from(trailers).write_text(&mut self.batch.bytes);
             let text_length = self.batch.bytes.len() - start;
             if text_length > self.capacity {
                 self.batch.bytes.truncate(start);

@@ -6,10 +6,11 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::transport::{Fault, Traffic};
 
@@ -32,12 +33,20 @@ pub(crate) struct Outgoing {
     chunked: usize,
     /// Something was written since the last flush.
     unflushed: bool,
+    /// Since when the transport has taken nothing of what waits.
+    stalled_since: Option<Instant>,
 }
 
 impl Outgoing {
     /// Bytes that the transport has not taken.
     pub(crate) fn len(&self) -> usize {
         self.chunked + self.tail.len() - self.taken
+    }
+
+    /// Bytes of memory that it holds.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.tail.capacity() + self.chunked
     }
 
     /// The transport has taken everything, and has flushed it.
@@ -72,16 +81,38 @@ impl Outgoing {
         }
     }
 
+    /// Since when the transport has taken nothing of what waits, if something does.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
     /// Writes as much as the transport takes; `Ready` when it has taken everything and has flushed it.
-    pub(crate) fn poll_flush<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) fn poll_flush<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        traffic: &Traffic,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Result<(), Fault>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        let before = self.len();
+        let flushed = self.poll_all(io, traffic, cx);
+        if flushed.is_ready() {
+            self.stalled_since = None;
+        } else if self.len() < before || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+        flushed
+    }
+
+    fn poll_all<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
         traffic: &Traffic,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
-        if !self.unflushed {
-            return Poll::Ready(Ok(()));
-        }
         while self.len() > 0 {
             let wrote = match ready!(self.poll_write(io, cx)) {
                 Ok(0) => return Poll::Ready(Err(Fault::Gone)),
@@ -130,6 +161,10 @@ impl Outgoing {
             self.chunks.pop_front();
         }
         self.taken += wrote;
+        // Who keeps writing to a slow peer never sees the tail empty: what was taken of it must not pile up.
+        if self.taken >= COALESCE_BELOW && self.taken * 2 >= self.tail.len() {
+            self.tail.drain(..mem::take(&mut self.taken));
+        }
     }
 }
 
@@ -152,12 +187,32 @@ mod tests {
             expected.extend_from_slice(b"end");
             assert_eq!(outgoing.len(), expected.len());
             let mut seen = vec![0; expected.len()];
-            let flush = std::future::poll_fn(|cx| outgoing.poll_flush(&mut io, &traffic, cx));
+            let flush = std::future::poll_fn(|cx| outgoing.poll_flush(&mut io, &traffic, cx, Instant::now()));
             let (flushed, read) = tokio::join!(flush, tokio::io::AsyncReadExt::read_exact(&mut peer, &mut seen));
             assert!(flushed.is_ok() && read.is_ok());
             assert_eq!(seen, expected, "a pipe of {room}");
             assert!(outgoing.is_flushed());
             assert_eq!(traffic.written.get(), expected.len() as u64);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_does_not_pile_up_behind_a_slow_peer() {
+        let (mut io, mut peer) = tokio::io::duplex(1000);
+        let (mut outgoing, traffic) = (Outgoing::default(), Traffic::default());
+        let mut space = [0; 1000];
+        // More than the pipe holds: something always waits.
+        outgoing.tail().extend_from_slice(&[b'x'; 1500]);
+        let slow = async {
+            for _ in 0..2000 {
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                assert!(outgoing.poll_flush(&mut io, &traffic, &mut cx, Instant::now()).is_pending());
+                assert!(tokio::io::AsyncReadExt::read_exact(&mut peer, &mut space).await.is_ok());
+                outgoing.tail().extend_from_slice(&[b'x'; 1000]);
+                assert!(outgoing.tail.capacity() < 4 * COALESCE_BELOW, "{}", outgoing.tail.capacity());
+            }
+        };
+        // tokio's budget would have the polls by hand wait for a turn of the task that never comes.
+        tokio::task::unconstrained(slow).await;
     }
 }

@@ -53,8 +53,6 @@ pub(crate) struct Tunnel<IO> {
     /// Bytes that `Written` has told of.
     written: u64,
     cut: bool,
-    /// Since when the peer has taken nothing of what waits.
-    stalled_since: Option<Instant>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
@@ -73,7 +71,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
             sending: Sending::Open,
             written: 0,
             cut: false,
-            stalled_since: None,
         }
     }
 
@@ -109,20 +106,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
             self.exchange.pulled();
             events.push_back(Event::Chunk { key: self.key, bytes });
         } else if self.incoming_ended {
-            self.exchange.receive = crate::exchange::Receive::Ended;
+            self.exchange.body_ended();
             events.push_back(Event::End { key: self.key, trailers: None });
         }
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Fault> {
-        let before = self.outgoing.len();
-        if self.outgoing.poll_flush(&mut self.io, &self.traffic, cx)?.is_pending() {
-            if self.outgoing.len() < before || self.stalled_since.is_none() {
-                self.stalled_since = Some(now);
-            }
+        if self.outgoing.poll_flush(&mut self.io, &self.traffic, cx, now)?.is_pending() {
             return Ok(());
         }
-        self.stalled_since = None;
         if self.sending == Sending::Finishing {
             match Pin::new(&mut self.io).poll_shutdown(cx) {
                 Poll::Pending => {}
@@ -171,7 +163,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stalled_since.and_then(|since| due(since, self.config.timeouts.write_stall))
+        self.outgoing.stalled_since().and_then(|since| due(since, self.config.timeouts.write_stall))
     }
 
     /// A tunnel is in flight until it ends.

@@ -17,7 +17,6 @@ use crate::{
     config::Limits,
     error::{Code, Error},
     event::Event,
-    exchange::Send,
     io::{
         room,
         transport::{Fault, Traffic, poll_read},
@@ -206,7 +205,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 self.last = true;
             }
         }
-        if body.expects_continue && body.is_coming() && matches!(current.exchange.send, Send::Waiting) {
+        if body.expects_continue && body.is_coming() && current.exchange.check_waiting().is_ok() {
             body.expects_continue = false;
             self.outgoing.tail().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }

@@ -120,28 +120,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         Ok(())
     }
 
-    fn upgrade(&mut self, key: Key, mut head: ResponseHead) -> Result<(), Error> {
+    fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        let Some(upgrade) = &current.upgrade else {
+        let Some(upgrade) = current.upgrade.clone() else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
         };
         if current.is_coming() {
             return Err(Error::new(Code::NotUpgradable, "the request body has not been read to its end"));
         }
+        current.exchange.upgrading();
+        let out = self.outgoing.tail();
         match upgrade {
+            Upgrade::Token(token) => encode::write_switch(out, &head.headers, &token),
             Upgrade::Connect | Upgrade::Extended(_) => {
-                if !head.status.is_success() {
-                    head.status = StatusCode::OK;
-                }
-            }
-            Upgrade::Token(token) => {
-                head.status = StatusCode::SWITCHING_PROTOCOLS;
-                head.headers.name_upgrade(token)?;
+                let status = if head.status.is_success() { head.status } else { StatusCode::OK };
+                encode::write_bare_head(out, status, &head.headers);
             }
         }
-        current.exchange.upgrading();
-        encode::write_bare_head(self.outgoing.tail(), head.status, &head.headers);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::{
     date,
     fields::{ResponseFields, write_line},
     io::outgoing::Outgoing,
+    request::has_token,
 };
 
 /// How the end of a response body is told.
@@ -49,17 +50,18 @@ impl Head<'_> {
         self.headers.write_lines(out);
         match self.framing {
             Framing::Length(length) => {
-                out.extend_from_slice(b"content-length: ");
-                write_decimal(out, length);
-                out.extend_from_slice(b"\r\n");
+                write_line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Status | Framing::Close => {}
         }
         let said = &self.headers.said;
         if self.last {
-            // Who ends the connection says so, whatever else was said of it.
-            out.extend_from_slice(b"connection: close\r\n");
+            // Who ends the connection says so, whatever else was said of it. Upgrade needs to be named besides (RFC 9110
+            // section 7.8: a 426 has it).
+            let upgrade =
+                said.upgrade && said.connection.as_ref().is_some_and(|list| has_token(list.as_bytes(), b"upgrade"));
+            write_line(out, "connection", if upgrade { b"close, upgrade" } else { b"close" });
         } else if let Some(connection) = &said.connection {
             write_line(out, "connection", connection.as_bytes());
         } else if http_10 {
@@ -76,7 +78,17 @@ impl Head<'_> {
     }
 }
 
-/// The head of an interim answer (RFC 9110 section 15.2), or of one that leaves HTTP: there is nothing to add.
+/// The head of a 101, to `token` unless the caller has named one.
+pub(super) fn write_switch(out: &mut Vec<u8>, headers: &ResponseFields, token: &str) {
+    write_status(out, b"HTTP/1.1 ", StatusCode::SWITCHING_PROTOCOLS);
+    headers.write_lines(out);
+    if !headers.said.upgrade {
+        write_line(out, "upgrade", token.as_bytes());
+    }
+    out.extend_from_slice(b"connection: upgrade\r\n\r\n");
+}
+
+/// The head of an interim answer (RFC 9110 section 15.2), or of a 2xx to CONNECT: there is nothing to add.
 pub(super) fn write_bare_head(out: &mut Vec<u8>, status: StatusCode, headers: &ResponseFields) {
     write_status(out, b"HTTP/1.1 ", status);
     headers.write_lines(out);
@@ -106,20 +118,6 @@ fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]
@@ -157,6 +155,10 @@ mod tests {
             "HTTP/1.1 599 \r\ndate: now\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         );
         assert_eq!(
+            written(426, Framing::Length(0), new, true, ("upgrade", "x")),
+            "HTTP/1.1 426 Upgrade Required\r\nupgrade: x\r\ndate: now\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(
             written(204, Framing::Status, old, false, ("content-length", "0")),
             "HTTP/1.0 204 No Content\r\ndate: now\r\nconnection: keep-alive\r\n\r\n"
         );
@@ -164,14 +166,5 @@ mod tests {
             written(404, Framing::Close, old, true, ("x", "y")),
             "HTTP/1.0 404 Not Found\r\nx: y\r\ndate: now\r\nconnection: close\r\n\r\n"
         );
-    }
-
-    #[test]
-    fn numbers() {
-        for number in [0, 9, 10, 99, 100, 1234567890, u64::MAX] {
-            let mut out = Vec::new();
-            write_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().as_bytes());
-        }
     }
 }

@@ -224,6 +224,9 @@ mod tests {
         let long = "x".repeat(300);
         assert_eq!(refused(&format!("GET /{long}")), Some(Refusal::TargetTooLong));
         assert_eq!(refused(&format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n")), Some(Refusal::TargetTooLong));
+        // The whole of an absolute target counts: 41 bytes.
+        let absolute = format!("GET http://a/{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(32));
+        assert_eq!((refused(&absolute), refused(&absolute.replace("xx", "x"))), (Some(Refusal::TargetTooLong), None));
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}")), Some(Refusal::HeadTooLarge));
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n")), Some(Refusal::HeadTooLarge));
         let fields = |count| format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(count));

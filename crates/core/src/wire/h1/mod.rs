@@ -8,6 +8,7 @@ mod chunked;
 mod commands;
 mod encode;
 mod head;
+mod request;
 
 use std::{
     collections::VecDeque,
@@ -17,26 +18,26 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{Method, Version};
+use bytes::BytesMut;
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::{body::RequestBytes, encode::Framing, head::Head};
+use self::{
+    body::RequestBytes,
+    request::{Next, refused},
+};
 use super::{End, Turn, Wire, due, earlier};
 use crate::{
     config::Config,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
-    event::{Event, RequestBody, Upgrade},
-    exchange::{Exchange, Send},
-    fields::ResponseFields,
+    event::{Event, Upgrade},
+    exchange::Exchange,
     io::{
         outgoing::Outgoing,
         room,
         transport::{Fault, Traffic, poll_read},
     },
     key::Key,
-    request,
-    response::ResponseHead,
 };
 
 /// The one stream of an h1 connection.
@@ -76,16 +77,6 @@ enum Answering {
     Refusing(Refusal),
 }
 
-/// What came of looking for a request.
-enum Next {
-    /// Nothing: it is waited for.
-    Waits,
-    /// It is in hand, or refused.
-    Came,
-    /// There will be none.
-    Over(End),
-}
-
 pub(crate) struct H1<IO> {
     io: IO,
     /// Bytes that have come and belong to nothing yet.
@@ -116,8 +107,6 @@ pub(crate) struct H1<IO> {
     waiting_since: Instant,
     /// Since when a head is on its way that is wanted.
     head_since: Option<Instant>,
-    /// Since when the peer has taken no byte of what waits to be written.
-    stalled_since: Option<Instant>,
 }
 
 fn close(code: CloseCode, message: &'static str) -> End {
@@ -153,7 +142,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             cut: None,
             waiting_since: now,
             head_since: None,
-            stalled_since: None,
         }
     }
 
@@ -218,18 +206,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     }
 
     fn flush(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {
-        let before = self.outgoing.len();
-        match self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx) {
-            Poll::Ready(result) => {
-                self.stalled_since = None;
-                result
-            }
-            Poll::Pending => {
-                if self.outgoing.len() < before || self.stalled_since.is_none() {
-                    self.stalled_since = Some(turn.now);
-                }
-                Ok(())
-            }
+        match self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx, turn.now) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
         }
     }
 
@@ -254,7 +233,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         if !flushed {
             return None;
         }
-        if matches!(current.exchange.send, Send::Upgrading) {
+        if current.exchange.leaving() {
             return Some(End::Upgraded(key));
         }
         let bytes = current.exchange.ended()?;
@@ -284,102 +263,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             (CloseCode::ExchangeEnded, "the last exchange ended the connection")
         };
         End::Close { reason: CloseReason::new(code, message), linger }
-    }
-
-    fn next_request(&mut self, turn: &mut Turn<'_, '_>) -> Result<Next, Fault> {
-        loop {
-            let wanted = self.credits > 0 || self.draining;
-            if wanted {
-                match head::take(&mut self.incoming, &self.config.limits, turn.now) {
-                    Ok(None) => {}
-                    Ok(Some(_)) if self.credits == 0 => {
-                        self.refuse(Refusal::Draining, turn);
-                        return Ok(Next::Came);
-                    }
-                    Ok(Some(head)) => {
-                        self.admit(head, turn)?;
-                        return Ok(Next::Came);
-                    }
-                    Err(refusal) => {
-                        self.refuse(refusal, turn);
-                        return Ok(Next::Came);
-                    }
-                }
-            }
-            if self.eof {
-                return Ok(if self.incoming.is_empty() {
-                    Next::Over(self.ended())
-                } else if wanted || !head::is_whole(&self.incoming) {
-                    Next::Over(close(CloseCode::PeerClosed, "the peer left in the middle of a message"))
-                } else {
-                    self.watch(turn.cx)?;
-                    Next::Waits
-                });
-            }
-            if !wanted && self.incoming.len() >= WATCH_BYTES {
-                return Ok(Next::Waits);
-            }
-            match self.read(turn.cx) {
-                Poll::Ready(result) => result?,
-                Poll::Pending if self.draining && self.incoming.is_empty() => return Ok(Next::Over(self.ended())),
-                Poll::Pending => {
-                    if wanted && !self.incoming.is_empty() {
-                        self.head_since.get_or_insert(turn.now);
-                    }
-                    return Ok(Next::Waits);
-                }
-            }
-        }
-    }
-
-    /// A request for the caller.
-    fn admit(&mut self, head: Head, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {
-        let Head { head, framing, trailers_welcome, expects_continue, last } = head;
-        let whole = if expects_continue { None } else { self.take_whole(framing, turn.cx)? };
-        let sequence = self.requests;
-        self.requests += 1;
-        self.credits -= 1;
-        self.head_since = None;
-        self.waiting_since = turn.now;
-        // A drain is told by the answer, which may come before it does.
-        self.last = last || u64::from(sequence) + 1 >= self.config.limits.requests_per_connection;
-        let key = Key { connection: self.number, stream: STREAM, sequence };
-        let mut current = Current {
-            key,
-            exchange: Exchange::new(framing != request::Framing::None),
-            body: None,
-            upgrade: head.upgrade.clone(),
-            version: head.version,
-            head_request: head.method == Method::HEAD,
-            trailers_welcome,
-            chunked: false,
-            written: 0,
-        };
-        let body = match (whole, framing) {
-            (_, request::Framing::None) => RequestBody::None,
-            (Some(bytes), _) => {
-                current.exchange.body_ended();
-                RequestBody::Complete(bytes)
-            }
-            (None, framing) => {
-                current.body = Some(Box::new(RequestBytes::new(framing, expects_continue)));
-                let length = if let request::Framing::Length(length) = framing { Some(length) } else { None };
-                RequestBody::Streamed { length }
-            }
-        };
-        self.answering = Answering::Current(current);
-        turn.events.push_back(Event::Request { key, head, body });
-        Ok(())
-    }
-
-    /// An answer of our own, and the end: what follows it is not to be trusted.
-    fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_, '_>) {
-        turn.refused(refusal);
-        self.head_since = None;
-        self.last = true;
-        self.answering = Answering::Refusing(refusal);
-        let head = ResponseHead { status: request::status_of(refusal), headers: ResponseFields::for_http1() };
-        self.answer(head, Framing::Length(0), Bytes::new());
     }
 
     /// The deadline has passed: acts on what was waited for.
@@ -412,16 +295,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     }
 }
 
-/// How a connection ends that has refused a request.
-fn refused(refusal: Refusal) -> End {
-    let (code, message) = match refusal {
-        Refusal::HeadersTimeout => (CloseCode::HeadersTimeout, "the request head was not complete in time"),
-        Refusal::Draining => (CloseCode::Drained, "drained"),
-        _ => (CloseCode::BadRequest, "the request may not be let in"),
-    };
-    End::Close { reason: CloseReason::new(code, message), linger: true }
-}
-
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         if let Some(end) = self.closing.take() {
@@ -444,7 +317,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
 
     fn deadline(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
-        let stalled = self.stalled_since.and_then(|since| due(since, timeouts.write_stall));
+        let stalled = self.outgoing.stalled_since().and_then(|since| due(since, timeouts.write_stall));
         match &self.answering {
             Answering::Nothing => match self.head_since {
                 Some(since) => due(since, timeouts.headers),
@@ -467,6 +340,45 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         if let Answering::Current(current) = mem::replace(&mut self.answering, Answering::Nothing) {
             let error = self.cut.take().unwrap_or_else(|| error.clone());
             events.push_back(Event::Failed { key: current.key, error });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{relay::Relay, response::ResponseHead, wire::Commands};
+
+    #[tokio::test]
+    async fn a_connection_that_waits_holds_no_buffer() {
+        let (mut client, io) = tokio::io::duplex(1 << 16);
+        let (traffic, config, now) = (Arc::default(), Arc::default(), Instant::now());
+        let mut wire = H1::new(0, io, BytesMut::new(), traffic, config, now);
+        let (relay, mut events) = (Relay::new(), VecDeque::new());
+        let mut turn = |wire: &mut H1<_>| {
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            assert!(
+                wire.turn(&mut Turn { cx, relay: &relay, now, late: false, called: true, events: &mut events })
+                    .is_none()
+            );
+            events.pop_front()
+        };
+        for length in [10, 100_000] {
+            wire.pull_requests(1);
+            assert!(client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.is_ok());
+            let Some(Event::Request { key, head, .. }) = turn(&mut wire) else { panic!("no request") };
+            drop(head);
+            let head =
+                ResponseHead { status: http::StatusCode::OK, headers: crate::fields::ResponseFields::for_http1() };
+            assert!(wire.send(key, head, bytes::Bytes::from(vec![b'x'; length]), None).is_ok());
+            let mut space = vec![0; 1 << 16];
+            while !matches!(turn(&mut wire), Some(Event::Sent { .. })) {
+                assert!(client.read(&mut space).await.is_ok());
+            }
+            assert_eq!(wire.incoming.capacity(), 0);
+            assert!(wire.outgoing.capacity() <= 1024, "{}", wire.outgoing.capacity());
         }
     }
 }

@@ -98,8 +98,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         }
         let mut response = Response::new(());
         *response.status_mut() = status;
-        *response.headers_mut() = headers.into_map();
-        response::strip_connection_fields(response.headers_mut());
+        *response.headers_mut() = headers.into_http2();
         if let Some(respond) = stream.respond() {
             // An error here is the stream's: the peer has reset it, and `look` tells.
             let _ = respond.send_informational(response);

@@ -106,11 +106,8 @@ impl Stream {
         let Some(respond) = self.respond() else {
             return Err(Error::new(Code::KeyUsed, "the request has its answer already"));
         };
-        let Said { length: said, dated, hop, .. } = head.headers.said;
-        let mut headers = head.headers.into_map();
-        if hop {
-            response::strip_connection_fields(&mut headers);
-        }
+        let Said { length: said, dated, .. } = head.headers.said;
+        let mut headers = head.headers.into_http2();
         match length {
             Some(length) if said.is_none() => {
                 headers.insert(header::CONTENT_LENGTH, response::length_value(length));
