@@ -42,7 +42,13 @@ export interface ListenOptions {
   backlog?: number
   /** SO_REUSEPORT, so that several workers or processes listen on one port: see docs/processes.md. Default false. */
   reusePort?: boolean
-  /** Native I/O threads behind this listener, 1 to 64. Default: 1 on up to 2 cores, else 2. */
+  /**
+   * Native I/O threads behind this listener, 0 to 64; a connection stays on one of them. Default: 1 on up to 2 cores, else 2.
+   *
+   * With 0 the JavaScript thread reads, writes and keeps the timeouts itself, between its other work. Nothing crosses between threads:
+   * a server whose own work is small, or that has one core, spends less CPU time on a request, and answers sooner. While JavaScript is busy
+   * nothing is accepted, read, sent or timed out. Linux, macOS and BSD under Node.js; elsewhere ERR_INVALID_OPTION.
+   */
   ioThreads?: number
   /** Default both, told apart by the HTTP/2 preface (prior knowledge, RFC 9113 section 3.3). */
   protocols?: ReadonlyArray<'http/1.1' | 'h2'>
@@ -145,7 +151,7 @@ export class Listener implements AsyncIterable<Connection> {
   readonly address: { host: string; port: number } | { path: string }
   /**
    * The next accepted connection, or null once the listener drains or closes. Several may wait at once; they are served in order.
-   * Rejects once, with ERR_IO, when the I/O threads have ended by a fault of this library; then null.
+   * Rejects once, with ERR_IO, when the I/O loops have ended by a fault of this library; then null.
    */
   nextConnection(): Promise<Connection | null>
   [Symbol.asyncIterator](): AsyncIterator<Connection>

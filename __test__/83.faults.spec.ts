@@ -68,27 +68,29 @@ async function inject(t: ExecutionContext, points: string[], { rounds, ioThreads
   return JSON.parse(stdout)
 }
 
-for (const [title, points, expected] of faults) {
-  test(`a panic ${title}`, async (t) => {
-    t.deepEqual(await inject(t, points, { rounds, ioThreads: 1 }), {
-      ...expected,
-      others: ['/neighbour 300000'],
-      after: '/after 300000',
-      anew: '/anew 300000',
-      served: 'null',
-      left: { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 },
+for (const ioThreads of [1, 0]) {
+  for (const [title, points, expected] of faults) {
+    test(`ioThreads: ${ioThreads}: a panic ${title}`, async (t) => {
+      t.deepEqual(await inject(t, points, { rounds, ioThreads }), {
+        ...expected,
+        others: ['/neighbour 300000'],
+        after: '/after 300000',
+        anew: '/anew 300000',
+        served: 'null',
+        left: { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 },
+      })
     })
+  }
+
+  test(`ioThreads: ${ioThreads}: a panic that ends the only I/O loop is told to everybody who waits`, async (t) => {
+    const told = await inject(t, ['loop'], { rounds: 1, ioThreads })
+    t.like(told, { victims: ['lost'], closes: ['internal fault: the I/O loop has ended'], served: 'ERR_IO', after: 'lost', anew: '/anew 300000', uncaught: [] })
+    t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
   })
 }
 
 test('a panic that ends an I/O thread ends its connections, and the other thread goes on', async (t) => {
-  const told = await inject(t, ['thread'], { rounds: 1, ioThreads: 2 })
+  const told = await inject(t, ['loop'], { rounds: 1, ioThreads: 2 })
   t.like(told, { after: '/after 300000', anew: '/anew 300000', served: 'null', uncaught: [] })
-  t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
-})
-
-test('a panic that ends the only I/O thread is told to everybody who waits', async (t) => {
-  const told = await inject(t, ['thread'], { rounds: 1, ioThreads: 1 })
-  t.like(told, { victims: ['lost'], closes: ['internal fault: the I/O thread has ended'], served: 'ERR_IO', after: 'lost', anew: '/anew 300000', uncaught: [] })
   t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
 })

@@ -16,8 +16,9 @@ import { once } from 'node:events'
 import { closeSync, openSync, readdirSync } from 'node:fs'
 import { listen } from '../index.js'
 import type { CloseReason, Connection, IncomingRequest, OutgoingResponse, Stream } from '../index.js'
+import { ioThreads } from './_io-threads.js'
 
-const listener = await listen({ port: 0, ioThreads: 1, ...JSON.parse(process.env.OPTIONS ?? '{}') })
+const listener = await listen({ port: 0, ioThreads, ...JSON.parse(process.env.OPTIONS ?? '{}') })
 if ('port' in listener.address) console.log(`listening on http://127.0.0.1:${listener.address.port}`)
 
 const reasons = new Map<number, Promise<CloseReason>>()

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { listen } from '../index.js'
 import type { IncomingRequest, Listener } from '../index.js'
+import { ioThreads } from './_io-threads.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const portOf = (listener: Listener) => ('port' in listener.address ? listener.address.port : 0)
@@ -19,7 +20,7 @@ async function connect(listener: Listener): Promise<net.Socket> {
 
 /** A listener with `count` requests pulled and not answered. */
 async function inFlight(count = 5): Promise<{ listener: Listener; requests: IncomingRequest[]; sockets: net.Socket[] }> {
-  const listener = await listen({ port: 0 })
+  const listener = await listen({ port: 0, ioThreads })
   const requests: IncomingRequest[] = []
   const sockets: net.Socket[] = []
   for (let i = 0; i < count; i++) {
@@ -57,7 +58,7 @@ const ways: Record<string, () => Promise<unknown>> = {
   /** Listeners that nobody keeps, without a loop. As a server of node:net they are not collected while they listen; the process may end. */
   async dropped() {
     const kept: Array<WeakRef<Listener>> = []
-    for (let i = 0; i < 20; i++) kept.push(new WeakRef((await listen({ port: 0 })).unref()))
+    for (let i = 0; i < 20; i++) kept.push(new WeakRef((await listen({ port: 0, ioThreads })).unref()))
     await collect()
     console.log(`collected ${kept.filter((listener) => !listener.deref()).length}`)
   },
@@ -95,7 +96,7 @@ const ways: Record<string, () => Promise<unknown>> = {
     const ended = once(sockets[0]!.resume(), 'close')
     await listener.close()
     await ended
-    await (await listen({ port: portOf(listener) })).close()
+    await (await listen({ port: portOf(listener), ioThreads })).close()
     child.kill()
     await once(child, 'exit')
   },
@@ -158,7 +159,7 @@ const ways: Record<string, () => Promise<unknown>> = {
   },
   /** Serves every request but each tenth, until somebody ends it. */
   async worker() {
-    const listener = await listen({ port: 0 })
+    const listener = await listen({ port: 0, ioThreads })
     parentPort!.postMessage(portOf(listener))
     for await (const connection of listener) {
       void (async () => {
@@ -176,7 +177,7 @@ const ways: Record<string, () => Promise<unknown>> = {
 
 /** A listener that answers, of which nothing is kept but the port. */
 async function serving(): Promise<number> {
-  const listener = await listen({ port: 0 })
+  const listener = await listen({ port: 0, ioThreads })
   void (async () => {
     for await (const connection of listener) {
       void (async () => {

@@ -9,8 +9,9 @@ import { createHash } from 'node:crypto'
 import { readdirSync, writeSync } from 'node:fs'
 import { listen } from '../index.js'
 import type { Connection, IncomingRequest, OutgoingResponse, Stream } from '../index.js'
+import { ioThreads } from './_io-threads.js'
 
-const listener = await listen({ port: 0 })
+const listener = await listen({ port: 0, ioThreads })
 if ('port' in listener.address) console.log(`listening on http://127.0.0.1:${listener.address.port}`)
 
 let most = 0

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread, parentPort, threadId, Worker } from 'node:worker_threads'
 import { listen } from '../index.js'
 import type { Connection, Stream } from '../index.js'
+import { ioThreads } from './_io-threads.js'
 
 interface Told {
   name: string
@@ -68,7 +69,7 @@ function member(of: EventEmitter, ask: () => void): Member {
 
 async function serve(): Promise<void> {
   const name = isMainThread ? `process-${process.pid}` : `thread-${threadId}`
-  const listener = await listen({ port: Number(process.env.PORT), reusePort: true, ioThreads: 1 })
+  const listener = await listen({ port: Number(process.env.PORT), reusePort: true, ioThreads })
   const drain = async () => {
     await listener.drain()
     if (process.connected) process.disconnect()

@@ -4,10 +4,11 @@ import type { ExecutionContext } from 'ava'
 import { listen, PullError } from '../index.js'
 import type { Connection, IncomingRequest, Listener, ListenOptions, Stream } from '../index.js'
 import { RawClient } from './_raw.js'
+import { ioThreads } from './_io-threads.js'
 
 /** A listener on a free port with one I/O thread, closed when the test ends. */
 export async function open(t: ExecutionContext, options: ListenOptions = {}): Promise<Listener> {
-  const listener = await listen({ ...(options.path === undefined ? { port: 0 } : {}), ioThreads: 1, ...options })
+  const listener = await listen({ ...(options.path === undefined ? { port: 0 } : {}), ioThreads, ...options })
   t.teardown(() => listener.close())
   return listener
 }

@@ -28,7 +28,7 @@ export interface ThreadMemory {
 export interface NativeThread {
   take(): number
   blobs(): Uint8Array[] | null
-  submit(records: number, bytes: number, blobs: Uint8Array[] | null): void
+  submit(records: number, bytes: number, blobs: Uint8Array[] | null): boolean
 }
 
 export interface NativeListener {

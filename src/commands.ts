@@ -51,9 +51,17 @@ export class Commands {
   /** The flush of this turn is arranged. */
   private scheduled = false
   private thread: NativeThread | null = null
+  /** Is told that a flush has brought events up, which nobody else tells. */
+  private readonly came: () => void
 
-  private readonly tick = (): void => this.flush()
+  private readonly tick = (): void => {
+    if (this.flush()) this.came()
+  }
   private readonly arrangeTick = (): void => process.nextTick(this.tick)
+
+  constructor(came: () => void) {
+    this.came = came
+  }
 
   /** From now on `thread` takes them; null: it is gone, and what is queued has nobody to go to. */
   connect(thread: NativeThread | null): void {
@@ -101,7 +109,7 @@ export class Commands {
     const length = this.putBody(start, chunk)
     this.headFlag = 0
     this.answer(WRITE, exchange, 0, start, start, length)
-    if (length > INLINE_BODY) this.flush()
+    if (length > INLINE_BODY) this.flushNow()
   }
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
@@ -270,7 +278,7 @@ export class Commands {
   private room(): number {
     if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
     if (this.isFull) {
-      this.flush()
+      this.flushNow()
       if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O thread takes nothing')
     }
     return this.bytes
@@ -303,20 +311,30 @@ export class Commands {
     process.nextTick(this.tick)
   }
 
-  /** Hands over what is queued. When that fails it stays queued, for another try, and the failure is an uncaught exception. */
-  private flush(): void {
+  /** In the middle of a command: nobody may be told anything now. */
+  private flushNow(): void {
+    if (this.flush()) process.nextTick(this.came)
+  }
+
+  /**
+   * Hands over what is queued. When that fails it stays queued, for another try, and the failure is an uncaught exception.
+   * True: events have come up by it.
+   */
+  private flush(): boolean {
     this.scheduled = false
-    if (this.count === 0) return
+    if (this.count === 0) return false
+    let came = false
     try {
-      this.thread?.submit(this.count, this.bytes, this.blobs)
+      came = this.thread?.submit(this.count, this.bytes, this.blobs) ?? false
     } catch (error) {
       this.scheduled = true
       setImmediate(this.tick)
       process.nextTick(rethrow, error)
-      return
+      return false
     }
     this.count = 0
     this.bytes = 0
     this.blobs = null
+    return came
   }
 }

@@ -35,7 +35,7 @@ export class Crossing {
   /** Connections that the thread may bring up beyond those it has. */
   granted = 0
 
-  readonly commands = new Commands()
+  readonly commands: Commands
 
   private readonly owner: CrossingOwner
   private readonly thread: NativeThread
@@ -56,11 +56,18 @@ export class Crossing {
   private windowStart = 0
   private recordsEnd = 0
 
-  private readonly ring = (): void => this.takeAll()
+  /** Answers to answers: how often a flush has brought events up since the event loop last came round. */
+  private chained = 0
+
+  private readonly ring = (): void => {
+    this.chained = 0
+    this.takeAll()
+  }
 
   constructor(owner: CrossingOwner, listener: NativeListener, index: number, headerBytes: number, granted: number) {
     this.owner = owner
     this.granted = granted
+    this.commands = new Commands(() => this.came())
     // A whole head must fit into the bytes of one batch.
     this.eventChunks = new Uint8Array(Math.max(BYTES, 4 * headerBytes))
     this.eventBytes = Buffer.from(this.eventChunks.buffer) as RawBuffer
@@ -93,6 +100,12 @@ export class Crossing {
   }
 
   // ---------------------------------------------------------------------------------------------- events
+
+  /** A flush has brought events up. They are taken at once, but not for ever: the rest of the process has to run, too. */
+  private came(): void {
+    if (++this.chained < MAX_TAKES) this.takeAll()
+    else setImmediate(this.ring)
+  }
 
   private takeAll(): void {
     const scheduled = this.commands.hold()
@@ -213,7 +226,7 @@ export class Crossing {
 
   /** The thread has ended. What is open by then has ended with it, by a fault: nothing else will tell. */
   private ended(): void {
-    for (const connection of this.open()) connection.ended(CLOSE_INTERNAL, 'internal fault: the I/O thread has ended')
+    for (const connection of this.open()) connection.ended(CLOSE_INTERNAL, 'internal fault: the I/O loop has ended')
     this.connections.length = 0
     this.owner.stopped()
   }

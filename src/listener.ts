@@ -56,13 +56,14 @@ export class Listener implements contract.Listener, CrossingOwner {
   constructor(settings: Settings) {
     this.settings = settings
     this.over = new Promise((resolve) => (this.resolveOver = resolve))
-    this.running = settings.native.ioThreads
+    // Without I/O threads there is one loop, on this thread.
+    this.running = Math.max(settings.native.ioThreads, 1)
     let native: NativeListener | null = null
     try {
       this.native = native = new NativeListener(settings.native)
       const [kind, host, port] = native.address.split('\0')
       this.address = kind === 'unix' ? { path: host } : { host, port: Number(port) }
-      for (let index = 0; index < settings.native.ioThreads; index++) {
+      for (let index = 0; index < this.running; index++) {
         this.crossings.push(new Crossing(this, native, index, settings.limits.headerBytes, settings.readAheadConnections))
       }
     } catch (error) {
@@ -199,10 +200,10 @@ export class Listener implements contract.Listener, CrossingOwner {
     return connection
   }
 
-  /** An I/O thread has ended. */
+  /** An I/O loop has ended. */
   stopped(): void {
     if (--this.running > 0) return
-    if (this.phase === 'open') this.begin('closing', new PullError('ERR_IO', 'internal fault: the I/O threads have ended'))
+    if (this.phase === 'open') this.begin('closing', new PullError('ERR_IO', 'internal fault: the I/O loops have ended'))
     this.phase = 'over'
     this.elapsed = performance.now() - this.drainBegan
     for (const crossing of this.crossings) crossing.stop()

@@ -52,7 +52,7 @@ const READ_AHEAD: Record<'connections' | 'requests', Range> = {
 const NUMBERS = {
   port: [0, 0, 65_535],
   backlog: [511, 1, 65_535],
-  ioThreads: [availableParallelism() > 2 ? 2 : 1, 1, 64],
+  ioThreads: [availableParallelism() > 2 ? 2 : 1, 0, 64],
 } satisfies Record<string, Range>
 
 const OPTIONS = [

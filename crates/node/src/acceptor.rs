@@ -1,91 +1,107 @@
-//! Accepting: one handle of the listening socket on one I/O thread.
+//! Accepting: one handle of the listening socket on one I/O loop.
 
 use std::{
-    future::Future,
     io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    net::TcpListener,
-    time::{Sleep, sleep},
-};
+use mio::{event::Source, net::TcpListener};
 
 #[cfg(unix)]
-use {crate::bind::SocketFile, std::sync::Arc, tokio::net::UnixListener};
+use {crate::bind::SocketFile, mio::net::UnixListener, std::sync::Arc};
 
 use crate::{
     bind::Listening,
-    socket::{Ends, Socket},
+    reactor::{ACCEPT, Reactor},
+    socket::{Ends, Stream},
 };
 
 /// After an error that is not the connection's own (no more files, no more memory): so long nothing is accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// So long a thread that has more connections than another leaves new ones to that.
+/// So long a loop that has more connections than another leaves new ones to that.
 const YIELD: Duration = Duration::from_millis(1);
 
-enum Source {
+enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(Arc<SocketFile>, UnixListener),
 }
 
-/// The accepting half of one I/O thread.
+/// The accepting half of one I/O loop.
 pub struct Acceptor {
-    source: Source,
-    back_off: Option<Pin<Box<Sleep>>>,
-    /// The others have been let go first, and the next connection is for this thread if it is still there.
+    listener: Listener,
+    /// The listener has not said yet that there is nobody.
+    ready: bool,
+    /// Nothing is accepted before.
+    retry_at: Option<Instant>,
+    /// The others have been let go first, and the next connection is for this loop if it is still there.
     yielded: bool,
 }
 
 impl Acceptor {
-    /// Has to be called inside the thread's runtime.
-    pub fn new(listening: Listening) -> io::Result<Self> {
-        let source = match listening {
-            Listening::Tcp(listener) => Source::Tcp(TcpListener::from_std(listener)?),
+    /// Has `reactor` watch the listener.
+    pub fn new(listening: Listening, reactor: &Reactor) -> io::Result<Self> {
+        let mut listener = match listening {
+            Listening::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)),
             #[cfg(unix)]
-            Listening::Unix(file, listener) => Source::Unix(file, UnixListener::from_std(listener)?),
+            Listening::Unix(file, listener) => Listener::Unix(file, UnixListener::from_std(listener)),
         };
-        Ok(Self { source, back_off: None, yielded: false })
+        reactor.watch(listener.source(), ACCEPT)?;
+        Ok(Self { listener, ready: true, retry_at: None, yielded: false })
     }
 
-    /// Leaves the next connection to the other threads for a moment. Once: if none of them takes it, this one does.
-    pub fn yield_to_others(&mut self) {
-        if !self.yielded && self.back_off.is_none() {
+    /// Closes its handle of the listener.
+    pub fn close(mut self, reactor: &Reactor) {
+        reactor.forget(self.listener.source());
+    }
+
+    /// Somebody has come.
+    pub fn note(&mut self) {
+        self.ready = true;
+    }
+
+    /// Leaves the next connection to the other loops for a moment. Once: if none of them takes it, this one does.
+    pub fn yield_to_others(&mut self, now: Instant) {
+        if !self.yielded && self.retry_at.is_none() {
             self.yielded = true;
-            self.back_off = Some(Box::pin(sleep(YIELD)));
+            self.retry_at = Some(now + YIELD);
         }
     }
 
     /// Something is wrong: nothing is accepted for a while.
-    pub fn back_off(&mut self) {
-        self.back_off = Some(Box::pin(sleep(BACK_OFF)));
+    pub fn back_off(&mut self, now: Instant) {
+        self.retry_at = Some(now + BACK_OFF);
     }
 
-    /// The next connection. Errors are waited out: the waker is woken when it is worth another try.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Socket, Ends)> {
-        loop {
-            if let Some(sleep) = &mut self.back_off {
-                if sleep.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.back_off = None;
-            }
-            match self.source.poll_accept(cx) {
-                Poll::Ready(Ok(accepted)) => {
+    /// When to try again though nobody has come.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The next connection. None: nobody has come, or it is not the time.
+    pub fn accept(&mut self, now: Instant) -> Option<(Stream, Ends)> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.retry_at = None;
+        while self.ready {
+            match self.listener.accept() {
+                Ok(accepted) => {
                     self.yielded = false;
-                    return Poll::Ready(accepted);
+                    return Some(accepted);
                 }
-                Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
-                Poll::Ready(Err(_)) => self.back_off(),
-                Poll::Pending => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
                     self.yielded = false;
-                    return Poll::Pending;
+                }
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(_) => {
+                    self.back_off(now);
+                    return None;
                 }
             }
         }
+        None
     }
 }
 
@@ -97,19 +113,27 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-impl Source {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Ends)>> {
+impl Listener {
+    fn source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, remote)| {
+            Self::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Self::Unix(_, listener) => listener,
+        }
+    }
+
+    fn accept(&self) -> io::Result<(Stream, Ends)> {
+        match self {
+            Self::Tcp(listener) => listener.accept().map(|(stream, remote)| {
                 // A socket that refuses it is broken, which the first read tells.
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr().ok();
-                (Socket::Tcp(stream), Ends::Tcp { remote, local })
+                (Stream::Tcp(stream), Ends::Tcp { remote, local })
             }),
             #[cfg(unix)]
-            Self::Unix(file, listener) => listener.poll_accept(cx).map_ok(|(stream, remote)| {
+            Self::Unix(file, listener) => listener.accept().map(|(stream, remote)| {
                 let remote = remote.as_pathname().map(|path| path.display().to_string()).unwrap_or_default();
-                (Socket::Unix(stream), Ends::Unix { remote, local: file.path() })
+                (Stream::Unix(stream), Ends::Unix { remote, local: file.path() })
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! Commands are applied: each calls one method of one engine, or changes the thread.
+//! Commands are applied: each calls one method of one engine, or changes the loop.
 //!
 //! Hot: once per command. The connections concerned are turned later in the round, each once.
 
@@ -15,12 +15,12 @@ use hyperpull::{
 use crate::{
     connection::Connection,
     fault,
-    io_thread::IoThread,
+    io_loop::IoLoop,
     kinds::{CommandKind, command_flags},
     submit::{Command, Commands, Submission, read_fields},
 };
 
-/// Prepared heads of one thread at most.
+/// Prepared heads of one loop at most.
 const PREPARED_MAX: u32 = 1 << 16;
 
 /// The fields of a prepared head, for both protocols.
@@ -32,7 +32,7 @@ pub struct Prepared {
 /// By number. A head that is not valid is told to each who sends it.
 pub type PreparedHeads = Vec<Option<Result<Prepared, Error>>>;
 
-impl IoThread {
+impl IoLoop {
     /// Applies all commands of a submission, in order.
     pub fn apply(&mut self, submission: Submission) {
         for command in Commands::of(submission) {
@@ -50,9 +50,9 @@ impl IoThread {
     fn apply_to_connection(&mut self, command: Command) {
         let (key, kind) = (command.key, command.kind);
         // A connection that is over has said so already, in events that JavaScript has yet to take.
-        self.with_connection(key.connection, |thread, connection| {
-            if let Err(error) = run(connection, &thread.prepared, command, thread.now) {
-                thread.outbox.rejected(key, kind, &error);
+        self.with_connection(key.connection, |this, connection| {
+            if let Err(error) = run(connection, &this.prepared, command, this.now) {
+                this.outbox.rejected(key, kind, &error);
             }
             None
         });

@@ -1,21 +1,19 @@
-//! One connection on its I/O thread.
+//! One connection on its I/O loop.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{Arc, atomic::Ordering::AcqRel},
-    task::{Context, Wake, Waker},
-    time::Instant,
+    task::{Wake, Waker},
 };
 
 use hyperpull::{engine::Engine, event::Protocol};
-use tokio::time::{Sleep, sleep_until};
 
 use crate::{
+    reactor::Readiness,
     shared::Shared,
     socket::{Ends, Socket},
     stats::{Counter, Stats},
     sync::AtomicBool,
+    timers::Timer,
 };
 
 /// Detecting -> Held (no credit for it) -> Known; Detecting -> Known when there is credit.
@@ -35,6 +33,8 @@ pub struct Connection {
     pub wake: Arc<WakeUp>,
     /// Made of `wake` once, so that who keeps it sees that it is the same.
     pub waker: Waker,
+    /// Of its socket.
+    pub readiness: Readiness,
     pub timer: Timer,
     pub phase: Phase,
     pub ends: Ends,
@@ -71,10 +71,18 @@ impl Drop for Connection {
 
 impl Connection {
     /// A connection that has just been accepted on I/O thread `thread`.
-    pub fn new(number: u32, thread: usize, engine: Engine<Socket>, ends: Ends, place: Place) -> Self {
+    pub fn new(
+        number: u32,
+        thread: usize,
+        engine: Engine<Socket>,
+        readiness: Readiness,
+        ends: Ends,
+        place: Place,
+    ) -> Self {
         let wake = WakeUp::new(number, thread, &place.0);
         Self {
             engine,
+            readiness,
             waker: Waker::from(wake.clone()),
             wake,
             timer: Timer::default(),
@@ -115,7 +123,7 @@ pub struct WakeUp {
 }
 
 impl WakeUp {
-    /// For a connection's number or `ACCEPT`.
+    /// For a connection.
     pub fn new(number: u32, thread: usize, shared: &Arc<Shared>) -> Arc<Self> {
         Arc::new(Self { number, thread, listed: AtomicBool::new(false), shared: shared.clone() })
     }
@@ -139,31 +147,6 @@ impl Wake for WakeUp {
     fn wake_by_ref(self: &Arc<Self>) {
         if let (true, Some(inbox)) = (self.enlist(), self.shared.inboxes.get(self.thread)) {
             inbox.ready(self.number);
-        }
-    }
-}
-
-/// The one timer of a connection. Set only when the deadline comes to lie before it, so that a deadline that moves
-/// on with every request costs nothing.
-#[derive(Default)]
-pub struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    set_for: Option<Instant>,
-}
-
-impl Timer {
-    /// Sees to it that the waker is woken at the deadline, or before.
-    pub fn follow(&mut self, deadline: Option<Instant>, now: Instant, waker: &Waker) {
-        self.set_for = self.set_for.filter(|&set_for| set_for > now);
-        let Some(deadline) = deadline else { return };
-        if self.set_for.is_some_and(|set_for| set_for <= deadline) {
-            return;
-        }
-        self.set_for = Some(deadline);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
-        sleep.as_mut().reset(deadline.into());
-        if sleep.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
-            waker.wake_by_ref();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The doorbell: calls JavaScript from an I/O thread, once per batch.
 //!
 //! A bare threadsafe function and not napi's wrapper: no allocation per ring, and no assertion in a worker's teardown.
-//! The only `unsafe` code of the crate besides `memory.rs`.
+//! One of the files with `unsafe` code.
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
@@ -113,12 +113,23 @@ unsafe extern "C" fn call(env: sys::napi_env, callback: sys::napi_value, _: *mut
             return;
         }
         let status = sys::napi_call_function(env, this, callback, 0, ptr::null(), ptr::null_mut());
-        if status == sys::Status::napi_pending_exception {
-            let mut exception = ptr::null_mut();
-            if sys::napi_get_and_clear_last_exception(env, &mut exception) == sys::Status::napi_ok {
-                // As any exception in a callback: 'uncaughtException'.
-                sys::napi_fatal_exception(env, exception);
-            }
+        report(env, status);
+    }
+}
+
+/// Has an exception that a call has left behind be one of the process: 'uncaughtException'.
+///
+/// # Safety
+/// `env` is alive, and this is its thread.
+pub unsafe fn report(env: sys::napi_env, status: sys::napi_status) {
+    if status != sys::Status::napi_pending_exception {
+        return;
+    }
+    let mut exception = ptr::null_mut();
+    // SAFETY: as the caller says; the result is written to a local.
+    unsafe {
+        if sys::napi_get_and_clear_last_exception(env, &mut exception) == sys::Status::napi_ok {
+            sys::napi_fatal_exception(env, exception);
         }
     }
 }

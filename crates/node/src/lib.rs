@@ -1,6 +1,6 @@
-//! The Node addon of hyperpull: I/O threads, and the crossing to JavaScript (`docs/crossing.md`).
+//! The Node addon of hyperpull: I/O loops, and the crossing to JavaScript (`docs/crossing.md`).
 //!
-//! It converts and hands over; about HTTP it decides nothing. The way of a request: `acceptor` -> `io_thread` ->
+//! It converts and hands over; about HTTP it decides nothing. The way of a request: `acceptor` -> `io_loop` ->
 //! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `take` -> JavaScript -> `thread` (submit) -> `submit` -> `apply` ->
 //! `turn`.
 
@@ -8,14 +8,21 @@ mod acceptor;
 mod apply;
 mod batch;
 mod bind;
+#[cfg(unix)]
+mod callback;
 mod connection;
 mod doorbell;
 mod environment;
 mod error;
 mod fault;
 mod gate;
+#[cfg(unix)]
+mod inline;
+mod io_loop;
 mod io_thread;
 mod kinds;
+#[cfg(unix)]
+mod libuv;
 mod listener;
 mod loan;
 mod mailbox;
@@ -24,6 +31,7 @@ mod memory;
 mod models;
 mod names;
 mod options;
+mod reactor;
 mod shared;
 mod socket;
 mod stats;
@@ -32,6 +40,7 @@ mod sync;
 mod table;
 mod take;
 mod thread;
+mod timers;
 mod turn;
 
 use hyperpull::error::{CloseCode, Code, Refusal, Side};

@@ -41,8 +41,9 @@ impl NativeListener {
         let settings = options.settings().map_err(|error| thrown(&error))?;
         let listening = options.bind().map_err(|error| thrown(&error))?;
         let address = listening.address().map_err(|error| thrown(&error))?;
-        let threads = RefCell::new((0..settings.io_threads).map(|_| None).collect());
-        Ok(Self { address, shared: Arc::new(Shared::new(settings)), listening: RefCell::new(Some(listening)), threads })
+        let shared = Arc::new(Shared::new(settings));
+        let threads = RefCell::new(shared.inboxes.iter().map(|_| None).collect());
+        Ok(Self { address, shared, listening: RefCell::new(Some(listening)), threads })
     }
 
     /// `tcp\0host\0port` or `unix\0path`.
@@ -51,7 +52,7 @@ impl NativeListener {
         self.address.clone()
     }
 
-    /// Starts I/O thread `index` (0 .. ioThreads-1), which accepts at once. `now` is performance.now(), read just
+    /// Starts I/O thread `index` (0 .. ioThreads-1), which accepts at once; with no I/O threads the loop 0 of this thread. `now` is performance.now(), read just
     /// before the call.
     #[napi(catch_unwind, ts_args_type = "index: number, memory: ThreadMemory, now: number, doorbell: () => void")]
     pub fn start<'env>(

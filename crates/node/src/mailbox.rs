@@ -5,11 +5,7 @@
 //! No wake-up is lost, because what says "asleep" lies under the same lock as what is waited for. Who puts something
 //! in sees either a sleeper, and rings, or nobody asleep, and then the receiver has yet to look under this lock.
 
-use std::{
-    mem,
-    sync::atomic::Ordering::AcqRel,
-    task::{Context, Poll, Waker},
-};
+use std::{mem, sync::atomic::Ordering::AcqRel, task::Waker};
 
 use crate::{
     batch::Batch,
@@ -63,7 +59,7 @@ impl Outlet {
 /// What an I/O thread has been woken for.
 #[derive(Default)]
 pub struct Work {
-    /// Connections to be turned, by number, and [`ACCEPT`].
+    /// Connections to be turned, by number.
     pub ready: Vec<u32>,
     /// Commands, oldest first.
     pub submissions: Vec<Submission>,
@@ -78,9 +74,6 @@ impl Work {
         !self.ready.is_empty() || !self.submissions.is_empty() || self.stop || self.gates
     }
 }
-
-/// In the place of a connection's number: the acceptor.
-pub const ACCEPT: u32 = u32::MAX;
 
 /// To an I/O thread, from JavaScript, from its own connections, and from the other I/O threads of its listener.
 #[derive(Default)]
@@ -107,7 +100,7 @@ impl Inbox {
         }
     }
 
-    /// A connection, or [`ACCEPT`], has something to do.
+    /// A connection has something to do.
     pub fn ready(&self, connection: u32) {
         self.put(|work| work.ready.push(connection));
     }
@@ -139,15 +132,21 @@ impl Inbox {
         lock(&self.state).work.is_some()
     }
 
-    /// Swaps `work`, whose vectors are empty, for what there is to do. Pending registers the waker.
-    pub fn poll_work(&self, work: &mut Work, cx: &mut Context<'_>) -> Poll<()> {
+    /// True: there is nothing to do, and `waker` is woken when there is.
+    pub fn sleep(&self, waker: &Waker) -> bool {
         let mut waiting = lock(&self.state);
-        if !waiting.work.is_some() {
-            waiting.sleeper = Some(cx.waker().clone());
-            return Poll::Pending;
+        let sleeps = !waiting.work.is_some();
+        if sleeps {
+            waiting.sleeper = Some(waker.clone());
         }
+        sleeps
+    }
+
+    /// Swaps `work`, whose vectors are empty, for what there is to do. Nobody sleeps any more.
+    pub fn take(&self, work: &mut Work) {
+        let mut waiting = lock(&self.state);
+        waiting.sleeper = None;
         mem::swap(&mut waiting.work, work);
-        Poll::Ready(())
     }
 }
 
@@ -185,25 +184,27 @@ mod tests {
     fn a_sleeper_is_woken_once_and_finds_everything() {
         let (inbox, count) = (Inbox::default(), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        let mut cx = Context::from_waker(&waker);
-        let mut work = Work::default();
-        assert!(inbox.poll_work(&mut work, &mut cx).is_pending());
+        assert!(inbox.sleep(&waker));
         inbox.ready(3);
-        inbox.ready(ACCEPT);
+        inbox.ready(4);
         inbox.stop();
         assert_eq!(count.0.load(SeqCst), 1);
-        assert!(inbox.poll_work(&mut work, &mut cx).is_ready());
-        assert_eq!((work.ready, work.stop, work.gates), (vec![3, ACCEPT], true, false));
+        assert!(!inbox.sleep(&waker));
+        let mut work = Work::default();
+        inbox.take(&mut work);
+        assert_eq!((work.ready, work.stop, work.gates), (vec![3, 4], true, false));
+        inbox.ready(5);
+        assert_eq!(count.0.load(SeqCst), 1, "nobody sleeps");
     }
 
     #[test]
     fn gates_are_told_only_to_who_waits() {
         let (inbox, mut work) = (Inbox::default(), Work::default());
-        let mut cx = Context::from_waker(Waker::noop());
         inbox.gate_opened();
-        assert!(inbox.poll_work(&mut work, &mut cx).is_pending());
+        assert!(!inbox.has_work());
         inbox.wait_for_gates();
         inbox.gate_opened();
-        assert!(inbox.poll_work(&mut work, &mut cx).is_ready() && work.gates);
+        inbox.take(&mut work);
+        assert!(work.gates);
     }
 }

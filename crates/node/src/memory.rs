@@ -1,7 +1,7 @@
 //! The memory that JavaScript owns and native code fills and reads.
 //!
-//! The addresses are taken once, at the start of a thread, because passing typed arrays costs more than a batch. The
-//! only `unsafe` code of the crate besides `doorbell.rs`.
+//! The addresses are taken once, at the start of a thread, because passing typed arrays costs more than a batch. One
+//! of the files with `unsafe` code.
 
 use hyperpull::error::{Code, Error};
 use napi::bindgen_prelude::{Float64Array, Uint8Array, Uint32Array};

@@ -3,7 +3,7 @@
 //!     cargo test -p hyperpull-node --features loom models
 //!
 //! The protocols are the real ones. Only the two ends are put in here: a channel for the threadsafe function, and
-//! loom's executor for the runtime of an I/O thread. Whoever sleeps and is not woken is a deadlock, which loom tells.
+//! loom's executor for the reactor of an I/O thread. Whoever sleeps and is not woken is a deadlock, which loom tells.
 
 use std::{
     future::poll_fn,
@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::Ordering::{AcqRel, Relaxed},
     },
-    task::Waker,
+    task::{Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -43,8 +43,9 @@ const KEY: Key = Key { connection: 1, stream: 1, sequence: 0 };
 
 /// The round of an I/O thread that waits for work.
 fn wait(inbox: &Inbox) -> Work {
+    block_on(poll_fn(|cx| if inbox.sleep(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }));
     let mut work = Work::default();
-    block_on(poll_fn(|cx| inbox.poll_work(&mut work, cx)));
+    inbox.take(&mut work);
     work
 }
 

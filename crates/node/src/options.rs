@@ -23,7 +23,7 @@ pub struct NativeListenOptions {
     pub backlog: u32,
     /// SO_REUSEPORT.
     pub reuse_port: bool,
-    /// 1 or more.
+    /// 0: the JavaScript thread does the work.
     pub io_threads: u32,
     /// 0 both, 1 http/1.1, 2 h2.
     pub protocols: u32,
@@ -83,8 +83,8 @@ impl NativeListenOptions {
         else {
             return Err(invalid("timeouts must be seven numbers"));
         };
-        if self.io_threads == 0 || self.io_threads > IO_THREADS_MAX {
-            return Err(invalid("ioThreads must be from 1 to 256"));
+        if self.io_threads > IO_THREADS_MAX {
+            return Err(invalid("ioThreads must be from 0 to 256"));
         }
         let protocols = match self.protocols {
             0 => Protocols::Both,
@@ -188,11 +188,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let nonsense: [fn(&mut NativeListenOptions); 6] = [
+        let nonsense: [fn(&mut NativeListenOptions); 5] = [
             |options| options.limits.truncate(9),
             |options| options.timeouts = vec![f64::NAN; 7],
             |options| options.limits = vec![-1.0; 10],
-            |options| options.io_threads = 0,
             |options| options.io_threads = 100_000,
             |options| options.protocols = 3,
         ];

@@ -11,11 +11,13 @@ use crate::{gate::Gate, mailbox::Inbox, options::Settings};
 
 /// Shared by the I/O threads of a listener and by its JavaScript thread.
 pub struct Shared {
+    /// There is no I/O thread: the one loop runs on the JavaScript thread.
+    pub inline: bool,
     /// What each connection is told.
     pub config: Arc<Config>,
-    /// One per I/O thread.
+    /// One per I/O loop.
     pub inboxes: Box<[Inbox]>,
-    /// Open connections of each I/O thread that accepts; `u64::MAX` of one that does not. Only ever a hint.
+    /// Open connections of each I/O loop that accepts; `u64::MAX` of one that does not. Only ever a hint.
     loads: Box<[AtomicU64]>,
     /// `limits.connections`
     pub connections: Gate,
@@ -30,9 +32,11 @@ pub struct Shared {
 impl Shared {
     /// For a listener that has not started.
     pub fn new(settings: Settings) -> Self {
+        let loops = settings.io_threads.max(1);
         Self {
-            inboxes: (0..settings.io_threads).map(|_| Inbox::default()).collect(),
-            loads: (0..settings.io_threads).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            inline: settings.io_threads == 0,
+            inboxes: (0..loops).map(|_| Inbox::default()).collect(),
+            loads: (0..loops).map(|_| AtomicU64::new(u64::MAX)).collect(),
             connections: Gate::new(settings.connections),
             requests: Gate::new(settings.requests_in_flight),
             read_ahead_connections: settings.read_ahead_connections,

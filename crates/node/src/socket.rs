@@ -1,25 +1,62 @@
-//! The transport of one connection.
+//! The transport of one connection: a socket that does not block, and what is known of its readiness.
+//!
+//! Hot: a read and a write a request. One of the files with `unsafe` code, which here fills memory that
+//! is not initialised.
 
 use std::{
-    io::{self, IoSlice},
-    net::SocketAddr,
+    io::{self, IoSlice, Write},
+    mem::MaybeUninit,
+    net::{Shutdown, SocketAddr},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use mio::{event::Source, net::TcpStream};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[cfg(unix)]
-use tokio::net::UnixStream;
+use mio::net::UnixStream;
+
+use crate::reactor::{Reactor, Readiness};
+
+/// Where readiness is told at its edges (epoll, kqueue), less than was asked for is all there is, which spares the call that says
+/// so. On Windows that call has the next event told.
+const EDGES: bool = cfg!(unix);
 
 /// A stream socket of either family.
-pub enum Socket {
+pub enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+}
+
+macro_rules! each {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            #[cfg(unix)]
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Stream {
+    fn receive(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        each!(self, stream => stream.try_io(|| SockRef::from(stream).recv(room)))
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, stream => stream.write(bytes))
+    }
+
+    fn send_all(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        each!(self, stream => stream.write_vectored(slices))
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        each!(self, stream => stream)
+    }
 }
 
 /// Both ends of a connection.
@@ -49,44 +86,100 @@ impl Ends {
     }
 }
 
-macro_rules! each {
-    ($self:expr, $socket:ident => $call:expr) => {
-        match $self.get_mut() {
-            Socket::Tcp($socket) => $call,
-            #[cfg(unix)]
-            Socket::Unix($socket) => $call,
+/// A stream under the eyes of the reactor.
+pub struct Socket {
+    stream: Stream,
+    readiness: Readiness,
+}
+
+impl Socket {
+    /// Has `reactor` watch `stream` under the number of its connection.
+    pub fn new(mut stream: Stream, reactor: &Reactor, number: u32) -> io::Result<Self> {
+        reactor.watch(stream.source(), number)?;
+        Ok(Self { stream, readiness: Readiness::default() })
+    }
+
+    /// What the reactor's events are to be told.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    fn write_with(
+        &mut self,
+        cx: &Context<'_>,
+        length: usize,
+        write: impl Fn(&mut Stream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.readiness.poll_write(cx));
+        loop {
+            match write(&mut self.stream) {
+                Ok(wrote) => {
+                    if EDGES && wrote < length {
+                        self.readiness.filled();
+                    }
+                    return Poll::Ready(Ok(wrote));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.readiness.wait_to_write(cx);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-    };
+    }
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_read(cx, buf))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.readiness.poll_read(cx));
+        loop {
+            // SAFETY: nothing but bytes is written into it.
+            let room = unsafe { buf.unfilled_mut() };
+            let size = room.len();
+            match this.stream.receive(room) {
+                Ok(count) => {
+                    // SAFETY: the system has written the first `count` bytes of the room.
+                    unsafe { buf.assume_init(count) };
+                    buf.advance(count);
+                    if EDGES && (1..size).contains(&count) {
+                        this.readiness.emptied();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return this.readiness.wait_to_read(cx);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, socket => Pin::new(socket).poll_write(cx, bytes))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_with(cx, bytes.len(), |stream| stream.send(bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.write_with(cx, length, |stream| stream.send_all(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_flush(cx))
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_shutdown(cx))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(each!(&self.stream, stream => stream.shutdown(Shutdown::Write)))
     }
 }

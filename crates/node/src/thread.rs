@@ -1,14 +1,18 @@
-//! The JavaScript thread's side of one I/O thread.
+//! The JavaScript thread's side of one I/O loop, wherever that runs.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle};
 
 use bytes::Bytes;
+#[cfg(not(unix))]
+use hyperpull::error::{Code, Error};
 use napi::{
     Env, Status,
     bindgen_prelude::{Buffer, BufferSlice, FnArgs, Function, Uint8Array},
 };
 use napi_derive::napi;
 
+#[cfg(unix)]
+use crate::inline::Inline;
 use crate::{
     batch::Clock,
     bind::Listening,
@@ -16,7 +20,8 @@ use crate::{
     environment,
     error::{Thrown, thrown, unexpected},
     fault,
-    io_thread::{self, Start},
+    io_loop::Start,
+    io_thread,
     kinds::COMMAND_WORDS,
     mailbox::Outlet,
     memory::{Memory, ThreadMemory},
@@ -25,24 +30,30 @@ use crate::{
     take::Staging,
 };
 
-/// One I/O thread, held by JavaScript. Everything in here is used and dropped on the JavaScript thread.
+/// One I/O loop, held by JavaScript. Everything in here is used and dropped on the JavaScript thread.
 pub struct ThreadHandle {
     index: usize,
     shared: Arc<Shared>,
     outlet: Arc<Outlet>,
-    doorbell: Arc<Doorbell>,
-    /// None once the thread has ended.
+    /// None once the loop has ended.
     running: RefCell<Option<Running>>,
 }
 
 struct Running {
     memory: Memory,
     staging: Staging,
-    thread: JoinHandle<()>,
+    runner: Runner,
+}
+
+/// What turns the loop.
+enum Runner {
+    Thread(JoinHandle<()>, Arc<Doorbell>),
+    #[cfg(unix)]
+    Inline(Rc<Inline>),
 }
 
 impl ThreadHandle {
-    /// Starts I/O thread `index` of a listener.
+    /// Starts I/O loop `index` of a listener: on a thread of its own, or on this one.
     pub fn start(
         env: &Env,
         index: usize,
@@ -55,21 +66,15 @@ impl ThreadHandle {
         let clock = Clock::starting(now);
         let memory = Memory::new(memory).map_err(|error| thrown(&error))?;
         let outlet = Arc::new(Outlet::default());
-        let doorbell = Doorbell::new(env, doorbell).map_err(|error| unexpected(&error))?;
-        let start = Start {
-            index,
-            shared: shared.clone(),
-            outlet: outlet.clone(),
-            doorbell: doorbell.clone(),
-            clock,
-            capacity: memory.event_capacity(),
+        let start =
+            Start { index, shared: shared.clone(), outlet: outlet.clone(), clock, capacity: memory.event_capacity() };
+        let runner = if shared.inline {
+            Runner::inline(env, start, listening, doorbell)?
+        } else {
+            Runner::thread(env, start, listening, doorbell)?
         };
-        let thread = io_thread::spawn(start, listening).map_err(|error| {
-            doorbell.close();
-            thrown(&error)
-        })?;
-        let running = Running { memory, staging: Staging::default(), thread };
-        let handle = Rc::new(Self { index, shared, outlet, doorbell, running: RefCell::new(Some(running)) });
+        let running = Running { memory, staging: Staging::default(), runner };
+        let handle = Rc::new(Self { index, shared, outlet, running: RefCell::new(Some(running)) });
         if let Err(error) = environment::register(env, &handle) {
             handle.stop();
             return Err(unexpected(&error));
@@ -77,25 +82,25 @@ impl ThreadHandle {
         Ok(handle)
     }
 
-    /// Whether the event loop stays alive for this thread.
+    /// Whether the event loop stays alive for this I/O loop.
     pub fn keep_alive(&self, env: &Env, keep: bool) {
-        self.doorbell.keep_alive(env, keep);
+        if let Some(running) = &*self.running.borrow() {
+            running.runner.keep_alive(env, keep);
+        }
     }
 
-    /// Ends the thread at once, waits for that, and lets go of everything of JavaScript's. Idempotent.
+    /// Ends the loop at once, waits for that, and lets go of everything of JavaScript's. Idempotent.
     pub fn stop(&self) {
         // Taken out first: nothing that follows finds it a second time.
         let Some(running) = self.running.take() else { return };
         if let Some(inbox) = self.shared.inboxes.get(self.index) {
             inbox.stop();
         }
-        // It ends within one round: nothing in it blocks. Its panics have been dealt with.
-        let _ = running.thread.join();
-        self.doorbell.close();
+        running.runner.stop();
         environment::forget_ended();
     }
 
-    /// The thread has not ended.
+    /// The loop has not ended.
     pub fn is_running(&self) -> bool {
         self.running.borrow().is_some()
     }
@@ -131,9 +136,9 @@ impl ThreadHandle {
             .map(Some)
     }
 
-    fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> napi::Result<()> {
+    fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> napi::Result<bool> {
         let borrow = self.running.borrow();
-        let Some(running) = borrow.as_ref() else { return Ok(()) };
+        let Some(running) = borrow.as_ref() else { return Ok(false) };
         fault::point("submit");
         let (words, all_bytes) = running.memory.for_submit();
         let words = (records as usize).checked_mul(COMMAND_WORDS).and_then(|count| words.get(..count));
@@ -144,7 +149,57 @@ impl ThreadHandle {
         if let Some(inbox) = self.shared.inboxes.get(self.index) {
             inbox.submit(submission);
         }
-        Ok(())
+        Ok(running.runner.submitted())
+    }
+}
+
+impl Runner {
+    fn thread(env: &Env, start: Start, listening: Listening, ring: &Function<'_, (), ()>) -> Result<Self, Thrown> {
+        let doorbell = Doorbell::new(env, ring).map_err(|error| unexpected(&error))?;
+        let thread = io_thread::spawn(start, listening, doorbell.clone()).map_err(|error| {
+            doorbell.close();
+            thrown(&error)
+        })?;
+        Ok(Self::Thread(thread, doorbell))
+    }
+
+    #[cfg(unix)]
+    fn inline(env: &Env, start: Start, listening: Listening, ring: &Function<'_, (), ()>) -> Result<Self, Thrown> {
+        Inline::start(env, start, listening, ring).map(Self::Inline).map_err(|error| thrown(&error))
+    }
+
+    #[cfg(not(unix))]
+    fn inline(_: &Env, _: Start, _: Listening, _: &Function<'_, (), ()>) -> Result<Self, Thrown> {
+        Err(thrown(&Error::new(Code::InvalidOption, "ioThreads must be 1 or more on this system")))
+    }
+
+    fn keep_alive(&self, env: &Env, keep: bool) {
+        match self {
+            Self::Thread(_, doorbell) => doorbell.keep_alive(env, keep),
+            #[cfg(unix)]
+            Self::Inline(inline) => inline.keep_alive(keep),
+        }
+    }
+
+    /// True: something has come of it already.
+    fn submitted(&self) -> bool {
+        match self {
+            Self::Thread(..) => false,
+            #[cfg(unix)]
+            Self::Inline(inline) => inline.submitted(),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            Self::Thread(thread, doorbell) => {
+                // It ends within one round: nothing in it blocks. Its panics have been dealt with.
+                let _ = thread.join();
+                doorbell.close();
+            }
+            #[cfg(unix)]
+            Self::Inline(inline) => inline.stop(),
+        }
     }
 }
 
@@ -154,7 +209,7 @@ impl Drop for ThreadHandle {
     }
 }
 
-/// One I/O thread.
+/// One I/O loop.
 ///
 /// An object with three functions and not a class: looking up and locking a class instance costs napi over a thousand
 /// instructions a call, and there are three calls a batch.
@@ -166,9 +221,10 @@ pub struct NativeThread<'env> {
     /// The byte chunks that the last take left, in record order; null when there are none.
     #[napi(ts_type = "() => Array<Uint8Array> | null")]
     pub blobs: Function<'env, (), Option<Vec<Buffer>>>,
-    /// Hands over `records` commands and `bytes` bytes; `blobs` are copied before it returns.
-    #[napi(ts_type = "(records: number, bytes: number, blobs: Array<Uint8Array> | null) => void")]
-    pub submit: Function<'env, SubmitArguments, ()>,
+    /// Hands over `records` commands and `bytes` bytes; `blobs` are copied before it returns. True: there is something to
+    /// take, and nobody rings for it. Only on a loop that runs on this thread.
+    #[napi(ts_type = "(records: number, bytes: number, blobs: Array<Uint8Array> | null) => boolean")]
+    pub submit: Function<'env, SubmitArguments, bool>,
 }
 
 type SubmitArguments = FnArgs<(u32, u32, Option<Vec<Uint8Array>>)>;

@@ -15,7 +15,7 @@ use hyperpull::{
 use crate::{
     connection::{Connection, Phase},
     error, fault,
-    io_thread::{HeldRequest, IoThread},
+    io_loop::{HeldRequest, IoLoop},
     stats::Counter,
 };
 
@@ -32,7 +32,7 @@ enum Then {
     Close(CloseReason),
 }
 
-impl IoThread {
+impl IoLoop {
     /// Does something with a connection that may be its end. A panic in there is its end, and nobody else's.
     pub fn with_connection(
         &mut self,
@@ -52,9 +52,9 @@ impl IoThread {
 
     /// Turns a connection and takes its events.
     pub fn turn(&mut self, number: u32) {
-        self.with_connection(number, |thread, connection| {
+        self.with_connection(number, |this, connection| {
             connection.wake.delist();
-            thread.drive(number, connection)
+            this.drive(number, connection)
         });
     }
 
@@ -79,7 +79,7 @@ impl IoThread {
             connection.waker.wake_by_ref();
         }
         connection.count_bytes(&mut self.stats);
-        connection.timer.follow(connection.engine.deadline(), self.now, &connection.waker);
+        self.timers.follow(number, &mut connection.timer, connection.engine.deadline());
         None
     }
 
@@ -165,8 +165,8 @@ impl IoThread {
             let held = self.held_requests.remove(next);
             let Some(HeldRequest { key, request: Some((head, body)) }) = held else { return };
             // Held requests go with their connection, so it is there.
-            self.with_connection(key.connection, |thread, connection| {
-                thread.deliver(connection, key, head, body);
+            self.with_connection(key.connection, |this, connection| {
+                this.deliver(connection, key, head, body);
                 None
             });
         }
