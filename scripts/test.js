@@ -29,6 +29,7 @@ if (failed === 0) {
   // Once more without an I/O thread, but for what measures or has its own threads.
   process.env.IO_THREADS = '0'
   await suite(tap, 'npx', 'ava', '--tap', '__test__/{2,3,4,5,6}*', '__test__/{70,71,72,74,75,77,78,79,80,81,83.half,84,86,87}*')
+  await command('node', 'scripts/asan.js', '__test__/81.lifetime.spec.ts')
   delete process.env.IO_THREADS
   await command('node', 'scripts/asan.js', '--quick')
 }
