@@ -16,6 +16,8 @@ export interface Peer {
   missing(): string | null
   /** The command, or null if it is not made for that. PORT, PROTOCOL and TASK are in its environment. */
   command(task: Task, protocol: Protocol, port: number): readonly string[] | null
+  /** What its environment has besides. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 const here = join(import.meta.dirname, '..')
@@ -23,6 +25,7 @@ const require = createRequire(import.meta.url)
 
 export const peers: readonly Peer[] = [
   node('hyperpull', 'hyperpull', ['h1', 'h2']),
+  { ...node('hyperpull', 'hyperpull, ioThreads: 0', ['h1', 'h2']), name: 'hyperpull-0', env: { OPTIONS: '{"ioThreads":0}' } },
   node('hyperpull-serve', 'hyperpull serve()', ['h1', 'h2']),
   node('node-http', 'node:http', ['h1']),
   node('node-http2', 'node:http2', ['h2']),

@@ -40,7 +40,7 @@ export class Server {
     const port = await freePort()
     const command = peer.command(task, traffic.protocol, port)
     if (command === null) throw new Error(`${peer.name} is not made for ${scenario.name}`)
-    const server = new Server(peer, port, [...under, ...command], { PORT: `${port}`, PROTOCOL: traffic.protocol, TASK: task })
+    const server = new Server(peer, port, [...under, ...command], { PORT: `${port}`, PROTOCOL: traffic.protocol, TASK: task, ...peer.env })
     try {
       await server.#accepts()
     } catch (error) {

@@ -1,6 +1,7 @@
 import { listen } from '../../../index.js'
+import { options } from '../options.js'
 const headers = { 'content-type': 'text/plain' }
-const listener = await listen({ port: Number(process.env.PORT) })
+const listener = await listen(options)
 for await (const connection of listener) void onConnection(connection)
 
 async function onConnection(connection) {

@@ -1,6 +1,7 @@
 import { listen } from '../../../index.js'
+import { options } from '../options.js'
 const headers = { 'content-type': 'application/json' }
-for await (const connection of await listen({ port: Number(process.env.PORT) })) void onConnection(connection)
+for await (const connection of await listen(options)) void onConnection(connection)
 
 async function onConnection(connection) {
   for await (const stream of connection) void onStream(stream)

@@ -1,7 +1,8 @@
 import { listen } from '../../../index.js'
+import { options } from '../options.js'
 const headers = { 'content-type': 'text/plain' }
 const mebibyte = Buffer.alloc(1 << 20, 'x')
-for await (const connection of await listen({ port: Number(process.env.PORT) })) void onConnection(connection)
+for await (const connection of await listen(options)) void onConnection(connection)
 
 async function onConnection(connection) {
   for await (const stream of connection) void onStream(stream)

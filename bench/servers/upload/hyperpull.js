@@ -1,6 +1,7 @@
 import { listen } from '../../../index.js'
+import { options } from '../options.js'
 
-const listener = await listen({ port: Number(process.env.PORT), limits: { bodyBytes: Infinity } })
+const listener = await listen({ ...options, limits: { bodyBytes: Infinity } })
 for await (const connection of listener) {
   for await (const stream of connection) {
     for await (const { key, body } of stream) {
