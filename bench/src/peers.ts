@@ -34,6 +34,13 @@ export const peers: readonly Peer[] = [
   runtime('deno', 'Deno.serve', '@deno/linux-x64-glibc', 'deno', ['run', '--quiet', '--allow-net', '--allow-env'], ['h1', 'h2']),
   runtime('bun', 'Bun.serve', '@oven/bun-linux-x64', 'bin/bun', [], ['h1']),
   {
+    name: 'hyperpull-core',
+    title: 'hyperpull, the crate (no JS)',
+    script: false,
+    missing: () => native.missing('core'),
+    command: (task) => (task === 'hello' ? [native.path('core')] : null),
+  },
+  {
     name: 'hyper',
     title: 'hyper (no JS)',
     script: false,

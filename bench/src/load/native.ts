@@ -1,9 +1,9 @@
-// The two Rust programs of this folder: the peer without JavaScript, and the load that other tools do not make.
+// The Rust programs of this folder: the servers without JavaScript, and the load that other tools do not make.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-type Crate = 'hyper' | 'loadgen'
+type Crate = 'core' | 'hyper' | 'loadgen'
 
 const here = join(import.meta.dirname, '..', '..')
 const failed = new Map<Crate, string | null>()

@@ -48,6 +48,8 @@ const goalList: readonly Goal[] = [
   { what: 'h2 16 x 16, user instructions, against Deno.serve', must: 0.115, hope: 0.095, measured: against('deno', 'h2-16x16', 'user') },
   { what: 'h1, user instructions, against hyper alone', must: 1.5, hope: 1.25, measured: against('hyper', 'h1', 'user') },
   { what: 'h2 16 x 16, user instructions, against hyper alone', must: 1.2, hope: 1.03, measured: against('hyper', 'h2-16x16', 'user') },
+  { what: 'the crate alone: h1, user instructions, against hyper alone', must: 1.1, measured: (results) => against('hyper', 'h1', 'user')(results, 'hyperpull-core') },
+  { what: 'the crate alone: h2 16 x 16, user instructions, against hyper alone', must: 0.95, measured: (results) => against('hyper', 'h2-16x16', 'user')(results, 'hyperpull-core') },
   { what: 'all cores, h1 requests/s, against uWebSockets.js', must: 0.9, hope: 1.2, least: true, measured: against('uws', 'h1', 'rate') },
   { what: 'all cores, h1 requests/s, against node:http', must: 2.5, hope: 4, least: true, measured: against('node-http', 'h1', 'rate') },
   { what: 'one core, h1 requests/s, against uWebSockets.js', must: 0.8, hope: 1.0, least: true, measured: against('uws', 'h1-one-core', 'rate') },
