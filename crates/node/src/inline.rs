@@ -20,7 +20,7 @@ use crate::{
     callback::Callback,
     error,
     io_loop::{self, IoLoop, Start},
-    libuv::Watch,
+    libuv::{Found, Watch},
     mailbox::Outlet,
 };
 
@@ -61,7 +61,7 @@ impl Inline {
             timer: Cell::default(),
         });
         let woken = inline.clone();
-        let watch = Watch::new(env, descriptor, Rc::new(move || woken.woken())).map_err(failed)?;
+        let watch = Watch::new(env, descriptor, Rc::new(move |found| woken.woken(found))).map_err(failed)?;
         watch.set_timer(Some(Duration::ZERO));
         // It is the first.
         let _ = inline.watch.set(watch);
@@ -69,8 +69,10 @@ impl Inline {
     }
 
     /// The event loop has found something.
-    fn woken(&self) {
-        self.timer.set(None);
+    fn woken(&self, found: Found) {
+        if found == Found::Time {
+            self.timer.set(None);
+        }
         if self.turn(|io_loop| io_loop.look(Some(Duration::ZERO))) {
             self.ring.call();
         }

@@ -73,6 +73,18 @@ impl Libuv {
     }
 }
 
+/// What a watch has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The descriptor is readable.
+    Readable,
+    /// The time is up, and none is set any more.
+    Time,
+}
+
+/// Is called with what a watch has found.
+pub type Ready = Rc<dyn Fn(Found)>;
+
 /// A descriptor and a time, watched by the event loop of one environment. Used on its JavaScript thread alone.
 ///
 /// It is watched until `close`, which has to be called before the environment's end is over.
@@ -82,8 +94,8 @@ struct Watched {
     uv: &'static Libuv,
     poll: Memory,
     timer: Memory,
-    /// Called for either. None once both are closed.
-    ready: RefCell<Option<Rc<dyn Fn()>>>,
+    /// None once both are closed.
+    ready: RefCell<Option<Ready>>,
     /// Handles that libuv knows.
     open: Cell<u8>,
     closing: Cell<bool>,
@@ -113,7 +125,7 @@ impl Drop for Memory {
 
 impl Watch {
     /// Calls `ready` whenever `descriptor` is readable, and when the time is up. Keeps the event loop alive.
-    pub fn new(env: &Env, descriptor: RawFd, ready: Rc<dyn Fn()>) -> io::Result<Self> {
+    pub fn new(env: &Env, descriptor: RawFd, ready: Ready) -> io::Result<Self> {
         let uv = Libuv::get()?;
         let refused = |what: &str| io::Error::other(format!("{what} refused"));
         // SAFETY: the environment is alive, and this is its thread, which alone uses its event loop. A handle's memory
@@ -219,16 +231,16 @@ impl Watched {
         }
     }
 
-    fn call(&self) {
+    fn call(&self, found: Found) {
         let ready = self.ready.borrow().clone();
         if let (false, Some(ready)) = (self.closing.get(), ready) {
             // A panic may not pass libuv. What is called has its own net; this one is for the net.
-            let _ = catch_unwind(AssertUnwindSafe(|| ready()));
+            let _ = catch_unwind(AssertUnwindSafe(|| ready(found)));
         }
     }
 }
 
-/// The handle's count of the Rc, and whose it is.
+/// The watch that has the handle.
 ///
 /// # Safety
 /// The handle is open.
@@ -240,14 +252,22 @@ unsafe fn data_of(handle: Handle) -> *const Watched {
 }
 
 unsafe extern "C" fn on_readable(handle: Handle, _: c_int, _: c_int) {
-    // SAFETY: libuv calls this for open handles, each of which has a count.
-    unsafe { on_time(handle) }
+    // SAFETY: libuv calls this for open handles.
+    unsafe { call(handle, Found::Readable) };
 }
 
 unsafe extern "C" fn on_time(handle: Handle) {
-    // SAFETY: as above. The count that is borrowed here lasts until `on_closed`, which libuv calls later in its loop.
+    // SAFETY: as above.
+    unsafe { call(handle, Found::Time) };
+}
+
+/// # Safety
+/// The handle is open.
+unsafe fn call(handle: Handle, found: Found) {
+    // SAFETY: as the caller says. The handle's count of the Rc lasts until `on_closed`, which libuv calls later in its
+    // loop whatever is done meanwhile.
     if let Some(watched) = unsafe { data_of(handle).as_ref() } {
-        watched.call();
+        watched.call(found);
     }
 }
 
