@@ -11,14 +11,14 @@ use http::HeaderMap;
 const BUFFER_BYTES: usize = 8 << 10;
 /// A buffer with less room than this is made larger before it is read into.
 const LEAST_READ: usize = 2 << 10;
-/// Header maps kept: one of a request, one of its response, one more.
-const MAPS: usize = 3;
+/// Header maps kept: those of a turn's requests on h2, which become those of their responses.
+const MAPS: usize = 32;
 /// Texts kept, likewise.
 const TEXTS: usize = 3;
 /// A text with more room than this is not kept.
 const TEXT_BYTES: usize = 4 << 10;
 /// A map with room for more fields than this is not kept.
-const MAP_FIELDS: usize = 128;
+const MAP_FIELDS: usize = 48;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
