@@ -116,9 +116,25 @@ fn is_connection_field(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "upgrade")
 }
 
-/// A Content-Length value, in one allocation.
+/// The numbers of at most three digits, with zeros in front.
+static NUMBERS: [[u8; 3]; 1000] = {
+    let mut numbers = [[0; 3]; 1000];
+    let mut number = 0;
+    while number < 1000 {
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        numbers[number] = [b'0' + digits[0] as u8, b'0' + digits[1] as u8, b'0' + digits[2] as u8];
+        number += 1;
+    }
+    numbers
+};
+
+/// A Content-Length value: in one allocation, or none for a short one.
 pub(crate) fn length_value(length: u64) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(length)).unwrap_or_else(|_| HeaderValue::from(length))
+    let text = match usize::try_from(length).ok().and_then(|length| NUMBERS.get(length)) {
+        Some(digits) => Bytes::from_static(&digits[usize::from(length < 100) + usize::from(length < 10)..]),
+        None => Bytes::copy_from_slice(itoa::Buffer::new().format(length).as_bytes()),
+    };
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from(length))
 }
 
 #[cfg(test)]
@@ -147,7 +163,7 @@ mod tests {
 
     #[test]
     fn lengths() {
-        for length in [0, 9, 10, 1234567890, u64::MAX] {
+        for length in (0..=1000).chain([1234567890, u64::MAX]) {
             assert_eq!(length_value(length), HeaderValue::from(length));
         }
     }
