@@ -94,7 +94,9 @@ pub(super) struct Stream {
     pub(super) sender: Option<SendStream<Bytes>>,
     /// It is in the connection's list of those that have something to send.
     pub(super) listed: bool,
-    queue: VecDeque<Bytes>,
+    /// What goes out next. Behind it is the rest: most answers have none.
+    front: Bytes,
+    rest: VecDeque<Bytes>,
     queued: usize,
     /// The caller has finished; the trailer section, if there is one.
     end: Option<Option<HeaderMap>>,
@@ -140,7 +142,8 @@ impl Stream {
             respond: Some(respond),
             sender: None,
             listed: false,
-            queue: VecDeque::new(),
+            front: Bytes::new(),
+            rest: VecDeque::new(),
             queued: 0,
             end: None,
             blocked: false,
@@ -258,9 +261,11 @@ impl Stream {
     }
 
     pub(super) fn queue(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.queued += chunk.len();
-            self.queue.push_back(chunk);
+        self.queued += chunk.len();
+        if self.front.is_empty() {
+            self.front = chunk;
+        } else if !chunk.is_empty() {
+            self.rest.push_back(chunk);
         }
     }
 
@@ -291,9 +296,7 @@ impl Stream {
             if self.blocked || gave >= room {
                 return Ok((gave, gave > 0));
             }
-            if sender.capacity() == 0 {
-                sender.reserve_capacity(self.queued.min(RESERVE));
-            }
+            sender.reserve_capacity(self.queued.min(RESERVE));
             let mut capacity = sender.capacity();
             if capacity == 0 {
                 match sender.poll_capacity(&mut Context::from_waker(&self.waker)) {
@@ -306,10 +309,9 @@ impl Stream {
                     }
                 }
             }
-            let Some(front) = self.queue.front_mut() else { break };
-            let chunk = front.split_to(capacity.min(front.len()));
-            if front.is_empty() {
-                self.queue.pop_front();
+            let chunk = self.front.split_to(capacity.min(self.front.len()));
+            if self.front.is_empty() {
+                self.front = self.rest.pop_front().unwrap_or_default();
             }
             self.queued -= chunk.len();
             gave += chunk.len();
