@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -47,7 +48,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     ) {
         let id = respond.stream_id().as_u32();
         self.tap.outbound().gave(id);
-        if respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready() {
+        let wake = self.wake(id);
+        // It registers the waker.
+        if respond.poll_reset(&mut Context::from_waker(&Waker::from(wake.clone()))).is_ready() {
             // Reset while it waited to be pulled, by the peer or for its fault: there is nobody to answer.
             return;
         }
@@ -82,13 +85,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if self.requests >= limits.requests_per_connection {
             self.drain();
         }
-        let wake = match self.spare_wakers.pop() {
-            Some(wake) => {
-                wake.renew(id);
-                wake
-            }
-            None => StreamWaker::new(id, self.woken.clone()),
-        };
         let key = Key { connection: self.number, stream: id, sequence: 0 };
         let body_limit = self.config.limits.body_bytes;
         let upgrade = match protocol {
@@ -111,11 +107,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             received_at: turn.now,
         });
         turn.events.push_back(Event::Request { key, head, body });
-        // It registers the waker.
-        let error = stream.poll_reset();
         self.streams.insert(id, stream);
-        if let Some(error) = error {
-            self.fail(id, error, turn);
+    }
+
+    fn wake(&mut self, id: u32) -> Arc<StreamWaker> {
+        match self.spare_wakers.pop() {
+            Some(wake) => {
+                wake.renew(id);
+                wake
+            }
+            None => StreamWaker::new(id, self.woken.clone()),
         }
     }
 
