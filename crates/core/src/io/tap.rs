@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -27,6 +27,8 @@ use crate::sync::{Mutex, MutexGuard, lock};
 pub(crate) struct TapState {
     pub(crate) traffic: Arc<Traffic>,
     fault: AtomicU8,
+    /// The transport has nothing to read, and calls when it has.
+    dry: AtomicBool,
     inbound: Mutex<InboundScan>,
     outbound: Mutex<OutboundScan>,
 }
@@ -57,6 +59,12 @@ impl TapState {
             self.fault.store(number, Relaxed);
         }
         result
+    }
+
+    /// h2 is about to be driven: the transport is asked anew. h2 reads once for each stream that it gives out, and the
+    /// answer stays the same until the transport has called.
+    pub(crate) fn refill(&self) {
+        self.dry.store(false, Relaxed);
     }
 
     pub(crate) fn inbound(&self) -> MutexGuard<'_, InboundScan> {
@@ -105,8 +113,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
             this.early.advance(take);
             return Poll::Ready(Ok(()));
         }
+        if this.state.dry.load(Relaxed) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        let result = ready!(Pin::new(&mut this.io).poll_read(cx, buf));
+        let Poll::Ready(result) = Pin::new(&mut this.io).poll_read(cx, buf) else {
+            this.state.dry.store(true, Relaxed);
+            return Poll::Pending;
+        };
         this.state.note(result)?;
         let read = &buf.filled()[before..];
         this.state.inbound().read(read);

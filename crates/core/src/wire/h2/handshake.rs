@@ -79,6 +79,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Handshake<IO> {
     type Output = Result<Opened<IO>, h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.tap.refill();
         loop {
             match mem::replace(&mut self.step, Step::Over) {
                 Step::Preface(mut handshake) => match Pin::new(&mut handshake).poll(cx)? {

@@ -307,6 +307,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
             self.submit(turn);
             self.dirty = false;
             turn.relay.clear();
+            self.tap.refill();
             let polled = self.accept(turn);
             self.poll_pong(turn.cx, turn.now);
             self.report(turn);
