@@ -74,9 +74,9 @@ impl From<HeaderMap> for RequestFields {
 /// The room is used again.
 impl Drop for RequestFields {
     fn drop(&mut self) {
-        match &mut self.0 {
-            Came::Map(map) => room::recycle(mem::take(map)),
-            Came::Text(text) => room::recycle_text(mem::take(text)),
+        match mem::replace(&mut self.0, Came::Text(Vec::new())) {
+            Came::Map(map) => room::recycle(map),
+            Came::Text(text) => room::recycle_text(text),
         }
     }
 }

@@ -92,20 +92,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             None => (parts.method == Method::CONNECT).then_some(Upgrade::Connect),
         };
         let receiver = has_body.then_some(receiver);
-        let mut stream = Box::new(Stream::new(key, receiver, respond, upgrade, wake, body_limit, turn.now));
+        // Written in place, as the head is: both are large.
+        let stream = Box::new_uninit();
+        let mut stream = Box::write(stream, Stream::new(key, receiver, respond, upgrade, wake, body_limit, turn.now));
         stream.head_request = parts.method == Method::HEAD;
         stream.urgency = survey.urgency();
         self.prioritized |= stream.urgency != DEFAULT_URGENCY;
         stream.expects_continue = has_body && survey.expects_continue;
         let body = self.body_of(&mut stream, has_body, length);
-        let head = Box::new(RequestHead {
-            method: parts.method,
-            uri: parts.uri,
-            version: Version::HTTP_2,
-            headers: parts.headers.into(),
-            upgrade: stream.upgrade.clone(),
-            received_at: turn.now,
-        });
+        // The memory first: `Box::new` would make the head elsewhere, and move it.
+        let head = Box::write(
+            Box::new_uninit(),
+            RequestHead {
+                method: parts.method,
+                uri: parts.uri,
+                version: Version::HTTP_2,
+                headers: parts.headers.into(),
+                upgrade: stream.upgrade.clone(),
+                received_at: turn.now,
+            },
+        );
         turn.events.push_back(Event::Request { key, head, body });
         self.streams.insert(id, stream);
     }

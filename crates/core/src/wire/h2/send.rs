@@ -30,8 +30,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             sending.sort_by_key(|id| self.streams.get(id).map_or(u8::MAX, |stream| stream.urgency));
         }
         let mut failed = Vec::new();
-        for &id in &sending {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+        sending.retain(|&id| {
+            let Some(stream) = self.streams.get_mut(&id) else { return false };
             let room = WATERMARK.saturating_sub(self.outstanding);
             match stream.pump(room) {
                 Ok((bytes, gave)) => {
@@ -42,12 +42,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 }
                 Err(error) => failed.push((id, error)),
             }
-        }
-        sending.retain(|id| {
-            self.streams.get_mut(id).is_some_and(|stream| {
-                stream.listed = stream.wants_to_send();
-                stream.listed
-            })
+            stream.listed = stream.wants_to_send();
+            stream.listed
         });
         self.sending = sending;
         for (id, error) in failed {
