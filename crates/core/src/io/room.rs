@@ -2,7 +2,10 @@
 //!
 //! Hot: once or twice a request.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    thread::LocalKey,
+};
 
 use bytes::BytesMut;
 use http::HeaderMap;
@@ -12,7 +15,7 @@ const BUFFER_BYTES: usize = 8 << 10;
 /// A buffer with less room than this is made larger before it is read into.
 const LEAST_READ: usize = 2 << 10;
 /// Header maps kept: those of a turn's requests on h2, which become those of their responses.
-const MAPS: usize = 32;
+const MAPS: usize = 128;
 /// Texts kept, likewise.
 const TEXTS: usize = 3;
 /// A text with more room than this is not kept.
@@ -22,8 +25,34 @@ const MAP_FIELDS: usize = 48;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
-    static HEADERS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
-    static TEXT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static HEADERS: Pool<HeaderMap> = const { Pool::new(MAPS) };
+    static TEXT: Pool<Vec<u8>> = const { Pool::new(TEXTS) };
+}
+
+/// What was given back, to be used again. A thread that ends keeps none.
+pub(crate) struct Pool<T: 'static> {
+    most: usize,
+    spare: RefCell<Vec<T>>,
+}
+
+impl<T> Pool<T> {
+    /// Keeps at most so many.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { most, spare: RefCell::new(Vec::new()) }
+    }
+
+    pub(crate) fn take(pool: &'static LocalKey<Self>) -> Option<T> {
+        pool.try_with(|pool| pool.spare.borrow_mut().pop()).ok().flatten()
+    }
+
+    pub(crate) fn give(pool: &'static LocalKey<Self>, thing: T) {
+        let _ = pool.try_with(|pool| {
+            let mut spare = pool.spare.borrow_mut();
+            if spare.len() < pool.most {
+                spare.push(thing);
+            }
+        });
+    }
 }
 
 /// Makes room to read into.
@@ -55,7 +84,7 @@ pub(crate) fn settle(buffer: &mut BytesMut) {
 
 /// An empty header map, with room in it if there is one.
 pub(crate) fn headers() -> HeaderMap {
-    HEADERS.try_with(|maps| maps.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    Pool::take(&HEADERS).unwrap_or_default()
 }
 
 /// Takes a header map back, to be used again.
@@ -64,17 +93,12 @@ pub(crate) fn recycle(mut headers: HeaderMap) {
         return;
     }
     headers.clear();
-    let _ = HEADERS.try_with(|maps| {
-        let mut maps = maps.borrow_mut();
-        if maps.len() < MAPS {
-            maps.push(headers);
-        }
-    });
+    Pool::give(&HEADERS, headers);
 }
 
 /// An empty text, with room in it if there is one.
 pub(crate) fn text() -> Vec<u8> {
-    TEXT.try_with(|texts| texts.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    Pool::take(&TEXT).unwrap_or_default()
 }
 
 /// Takes a text back, to be used again.
@@ -83,12 +107,7 @@ pub(crate) fn recycle_text(mut text: Vec<u8>) {
         return;
     }
     text.clear();
-    let _ = TEXT.try_with(|texts| {
-        let mut texts = texts.borrow_mut();
-        if texts.len() < TEXTS {
-            texts.push(text);
-        }
-    });
+    Pool::give(&TEXT, text);
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
     }
 
     fn reset(&mut self, id: u32, reason: ResetReason) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.send_reset(match reason {
             ResetReason::Cancel => Reason::CANCEL,
             ResetReason::Refused => Reason::REFUSED_STREAM,

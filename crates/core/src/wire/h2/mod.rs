@@ -10,10 +10,10 @@ mod handshake;
 mod request;
 mod send;
 mod stream;
+mod streams;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
+    collections::VecDeque,
     mem,
     sync::Arc,
     task::{Context, Poll},
@@ -28,6 +28,7 @@ pub(crate) use self::handshake::{Handshake, handshake};
 use self::{
     handshake::Opened,
     stream::{Stream, StreamWaker, Woken},
+    streams::Streams,
 };
 use super::{End, Turn, Wire, due, earlier};
 use crate::{
@@ -48,28 +49,6 @@ const PONG: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 3;
 /// Wakers kept for the next streams.
 const SPARE_WAKERS: usize = 16;
-
-/// Stream identifiers are small numbers that the peer counts up: multiplying spreads them well enough.
-#[derive(Default)]
-struct StreamHasher(u64);
-
-impl Hasher for StreamHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type Streams = HashMap<u32, Box<Stream>, BuildHasherDefault<StreamHasher>>;
 
 pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
     connection: server::Connection<Tap<IO>, Bytes>,
@@ -150,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     fn stream(&mut self, key: Key) -> Result<&mut Stream, Error> {
         let ours = key.connection == self.number && key.sequence == 0;
-        match self.streams.get_mut(&key.stream) {
+        match self.streams.get_mut(key.stream) {
             Some(stream) if ours => Ok(stream),
             None if ours && key.stream <= self.last_stream => {
                 Err(Error::new(Code::KeyUsed, "the request has its answer already"))
@@ -160,14 +139,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     fn remove(&mut self, id: u32, now: Instant) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         self.outstanding -= stream.outstanding;
         let wake = stream.wake.clone();
         if stream.listed {
             self.sending.retain(|&sending| sending != id);
         }
         // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
-        drop(stream);
+        self.streams.remove(id);
         if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
             self.spare_wakers.push(wake);
         }
@@ -175,7 +154,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     fn fail(&mut self, id: u32, error: Error, turn: &mut Turn<'_, '_>) {
-        if let Some(stream) = self.streams.get(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             turn.failed(stream.key, error);
             self.remove(id, turn.now);
         }
@@ -187,9 +166,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let now = turn.now;
         let late = |since: Instant, timeout| due(since, timeout).is_some_and(|due| now >= due);
         let mut stalled = Vec::new();
-        for (&id, stream) in &mut self.streams {
+        for stream in self.streams.iter_mut() {
             if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
-                stalled.push(id);
+                stalled.push(stream.key.stream);
             } else if stream.pulls_body() && late(stream.pulled_at, timeouts.body_idle) {
                 stream.exchange.body_failed();
                 let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
@@ -197,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
         }
         for id in stalled {
-            if let Some(stream) = self.streams.get_mut(&id) {
+            if let Some(stream) = self.streams.get_mut(id) {
                 stream.send_reset(Reason::CANCEL);
             }
             self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
@@ -342,7 +321,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         if let Some((_, since)) = self.head_since {
             deadline = earlier(deadline, due(since, timeouts.headers));
         }
-        for stream in self.streams.values() {
+        for stream in self.streams.iter() {
             if let Some(since) = stream.stalled_since {
                 deadline = earlier(deadline, due(since, timeouts.write_stall));
             }
@@ -358,7 +337,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
-        for (_, stream) in self.streams.drain() {
+        for stream in mem::take(&mut self.streams).iter() {
             events.push_back(Event::Failed { key: stream.key, error: error.clone() });
         }
     }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     H2,
     stream::{Fed, Stream, StreamWaker},
+    streams::Streams,
 };
 use crate::{
     error::Refusal,
@@ -92,14 +93,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             None => (parts.method == Method::CONNECT).then_some(Upgrade::Connect),
         };
         let receiver = has_body.then_some(receiver);
-        // Written in place, as the head is: both are large.
-        let stream = Box::new_uninit();
-        let mut stream = Box::write(stream, Stream::new(key, receiver, respond, upgrade, wake, body_limit, turn.now));
+        let mut place = Streams::place();
+        let stream =
+            place.get_or_insert_with(|| Stream::new(key, receiver, respond, upgrade, wake, body_limit, turn.now));
         stream.head_request = parts.method == Method::HEAD;
         stream.urgency = survey.urgency();
         self.prioritized |= stream.urgency != DEFAULT_URGENCY;
         stream.expects_continue = has_body && survey.expects_continue;
-        let body = self.body_of(&mut stream, has_body, length);
+        let body = self.body_of(stream, has_body, length);
         // The memory first: `Box::new` would make the head elsewhere, and move it.
         let head = Box::write(
             Box::new_uninit(),
@@ -113,7 +114,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             },
         );
         turn.events.push_back(Event::Request { key, head, body });
-        self.streams.insert(id, stream);
+        self.streams.insert(id, place);
     }
 
     fn wake(&mut self, id: u32) -> Arc<StreamWaker> {
@@ -143,7 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let mut awake = mem::take(&mut self.awake);
         self.woken.take(&mut awake);
         for id in awake.drain(..) {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.get_mut(id) else { continue };
             stream.unblock();
             if let Some(error) = stream.poll_reset() {
                 self.fail(id, error, turn);

@@ -27,11 +27,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         let mut sending = mem::take(&mut self.sending);
         if self.prioritized && sending.len() > 1 {
-            sending.sort_by_key(|id| self.streams.get(id).map_or(u8::MAX, |stream| stream.urgency));
+            sending.sort_by_key(|id| self.streams.get_mut(*id).map_or(u8::MAX, |stream| stream.urgency));
         }
         let mut failed = Vec::new();
         sending.retain(|&id| {
-            let Some(stream) = self.streams.get_mut(&id) else { return false };
+            let Some(stream) = self.streams.get_mut(id) else { return false };
             let room = WATERMARK.saturating_sub(self.outstanding);
             match stream.pump(room) {
                 Ok((bytes, gave)) => {
@@ -60,7 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         drop(outbound);
         turn.events.extend(refused.into_iter().map(Event::Refused));
         for Progress { stream: id, bytes, end } in progress.drain(..) {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.get_mut(id) else { continue };
             let bytes = (bytes as usize).min(stream.outstanding);
             stream.outstanding -= bytes;
             self.outstanding -= bytes;
@@ -88,7 +88,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// `stream` has something to send.
     pub(super) fn now_sending(&mut self, id: u32) {
-        if let Some(stream) = self.streams.get_mut(&id)
+        if let Some(stream) = self.streams.get_mut(id)
             && !mem::replace(&mut stream.listed, true)
         {
             self.sending.push(id);
