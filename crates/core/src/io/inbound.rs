@@ -14,11 +14,19 @@ pub(crate) struct InboundScan {
     begins_with_settings: Option<bool>,
     /// Header blocks that have begun and that have ended, together: odd while one is under way.
     heads: u64,
+    /// The highest stream of which a whole header block has come.
+    highest: u32,
 }
 
 impl Default for InboundScan {
     fn default() -> Self {
-        Self { frames: Frames::after(PREFACE_BYTES), in_preface: true, begins_with_settings: None, heads: 0 }
+        Self {
+            frames: Frames::after(PREFACE_BYTES),
+            in_preface: true,
+            begins_with_settings: None,
+            heads: 0,
+            highest: 0,
+        }
     }
 }
 
@@ -31,20 +39,27 @@ impl InboundScan {
             }
             let kind = self.frames.kind();
             let under_way = self.head().is_some();
-            let turns = match edge {
-                Edge::Begins => kind == HEADERS && !under_way,
+            match edge {
+                Edge::Begins => self.heads += u64::from(kind == HEADERS && !under_way),
                 Edge::Ends => {
                     self.begins_with_settings.get_or_insert(kind == SETTINGS);
-                    under_way && matches!(kind, HEADERS | CONTINUATION) && self.frames.has(END_HEADERS)
+                    if under_way && matches!(kind, HEADERS | CONTINUATION) && self.frames.has(END_HEADERS) {
+                        self.heads += 1;
+                        self.highest = self.highest.max(self.frames.stream());
+                    }
                 }
-            };
-            self.heads += u64::from(turns);
+            }
         }
     }
 
     /// Whether the first frame is SETTINGS, once it has come.
     pub(crate) fn begins_with_settings(&self) -> Option<bool> {
         self.begins_with_settings
+    }
+
+    /// The highest stream of which a whole header block has come: h2 has none above it.
+    pub(crate) fn highest(&self) -> u32 {
+        self.highest
     }
 
     /// The number of the header block that is under way.
@@ -81,6 +96,7 @@ mod tests {
                 bytes.chunks(piece).for_each(|piece| scan.read(piece));
                 assert_eq!(scan.head(), expected);
             }
+            assert_eq!(scan.highest(), 3);
             assert_eq!(scan.begins_with_settings(), Some(true));
         }
     }

@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Ping, PingPong, Reason, server};
+use h2::{Ping, PingPong, Reason, SendStream, server};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::handshake::{Handshake, handshake};
@@ -65,6 +65,9 @@ pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
     /// Room for the lists of a turn, kept.
     awake: Vec<u32>,
     progress: Vec<Progress>,
+    /// The last handles of streams that have ended. h2 wakes its connection when one goes: so they go when it is polled
+    /// anyway.
+    finished: Vec<SendStream<Bytes>>,
     /// Events of calls between turns.
     failed: Vec<(Key, Error)>,
     upgraded: Vec<Key>,
@@ -112,6 +115,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             spare_wakers: Vec::new(),
             awake: Vec::new(),
             progress: Vec::new(),
+            finished: Vec::new(),
             failed: Vec::new(),
             upgraded: Vec::new(),
             last_stream: 0,
@@ -145,6 +149,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if stream.listed {
             self.sending.retain(|&sending| sending != id);
         }
+        self.finished.extend(stream.take_finished());
         // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
         self.streams.remove(id);
         if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
@@ -284,6 +289,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
         for round in 1..=ROUNDS {
             self.submit(turn);
+            self.finished.clear();
             self.dirty = false;
             turn.relay.clear();
             self.tap.refill();

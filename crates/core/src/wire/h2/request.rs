@@ -30,12 +30,23 @@ const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// Takes streams from h2 as far as they were pulled; while draining, all of them, to refuse them.
     pub(super) fn accept(&mut self, turn: &mut Turn<'_, '_>) -> Poll<Result<(), h2::Error>> {
+        let mut highest = 0;
         while self.credits > 0 || self.draining.is_some() {
             match self.connection.poll_accept(turn.cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Some(Ok((request, respond)))) => self.admit(request, respond, turn),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let id = respond.stream_id().as_u32();
+                    self.admit(id, request, respond, turn);
+                    // Each call polls the whole connection. The next would find nothing: h2 gives streams out in order.
+                    if id >= highest {
+                        highest = self.tap.inbound().highest();
+                        if id == highest {
+                            return Poll::Pending;
+                        }
+                    }
+                }
             }
         }
         self.connection.poll_closed(turn.cx)
@@ -43,11 +54,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     fn admit(
         &mut self,
+        id: u32,
         request: Request<RecvStream>,
         mut respond: server::SendResponse<Bytes>,
         turn: &mut Turn<'_, '_>,
     ) {
-        let id = respond.stream_id().as_u32();
         self.tap.outbound().gave(id);
         let wake = self.wake(id);
         // It registers the waker.

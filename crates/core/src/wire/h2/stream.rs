@@ -174,6 +174,11 @@ impl Stream {
         self.sent && !(self.tunnel && self.exchange.receiving())
     }
 
+    /// The handle of a stream that has ended both ways, and of whose window h2 has nothing to give back.
+    pub(super) fn take_finished(&mut self) -> Option<SendStream<Bytes>> {
+        self.sender.take_if(|_| self.sent && self.flow.is_none())
+    }
+
     pub(super) fn respond(&mut self) -> Option<&mut SendResponse<Bytes>> {
         self.respond.as_mut()
     }
