@@ -10,6 +10,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     mem,
+    ops::{Deref, DerefMut},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -60,6 +61,43 @@ enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Tunnel(Box<Tunnel<IO>>),
     Closing(Closing<IO>),
     Closed,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Phase<IO> {
+    fn wire(&mut self) -> Option<&mut dyn Wire> {
+        match self {
+            Self::Http1(wire) => Some(&mut **wire),
+            Self::Http2(wire) => Some(&mut **wire),
+            Self::Tunnel(wire) => Some(&mut **wire),
+            _ => None,
+        }
+    }
+}
+
+/// A wire that is told something: the owner turns the engine after it, and need not be woken for what it calls.
+struct Hushed<'a> {
+    wire: &'a mut dyn Wire,
+    relay: &'a Relay,
+}
+
+impl<'a> Deref for Hushed<'a> {
+    type Target = dyn Wire + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        self.wire
+    }
+}
+
+impl DerefMut for Hushed<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.wire
+    }
+}
+
+impl Drop for Hushed<'_> {
+    fn drop(&mut self) {
+        self.relay.unhush();
+    }
 }
 
 /// One connection. Nothing happens but in [`turn`](Self::turn): every other call only notes what is wanted, and the
@@ -154,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// The caller will take `more` requests. What is not pulled is not read: with none pulled, an idle h1 connection
     /// parses nothing, and h2 streams wait unaccepted.
     pub fn pull_requests(&mut self, more: u32) {
-        match self.wire() {
+        match self.phase.wire() {
             Some(wire) => wire.pull_requests(more),
             None => self.credits = self.credits.saturating_add(more),
         }
@@ -221,7 +259,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     /// Abandons what is in flight on `stream`, which then fails: RST_STREAM on h2, the connection on h1.
     pub fn reset(&mut self, stream: u32, reason: ResetReason) {
-        if let Some(wire) = self.wire() {
+        if let Some(wire) = self.phase.wire() {
             wire.reset(stream, reason);
         }
     }
@@ -230,7 +268,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// h2. The connection then closes by itself. Idempotent.
     pub fn drain(&mut self) {
         if !mem::replace(&mut self.draining, true)
-            && let Some(wire) = self.wire()
+            && let Some(wire) = self.phase.wire()
         {
             wire.drain();
         }
@@ -263,17 +301,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- inside
 
-    fn wire(&mut self) -> Option<&mut dyn Wire> {
-        match &mut self.phase {
-            Phase::Http1(wire) => Some(&mut **wire),
-            Phase::Http2(wire) => Some(&mut **wire),
-            Phase::Tunnel(wire) => Some(&mut **wire),
-            _ => None,
-        }
-    }
-
-    fn open_wire(&mut self) -> Result<&mut dyn Wire, Error> {
-        self.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))
+    fn open_wire(&mut self) -> Result<Hushed<'_>, Error> {
+        let wire = self.phase.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))?;
+        self.relay.hush();
+        Ok(Hushed { wire, relay: &self.relay })
     }
 
     /// Does one phase's work; true when the next phase has work to do at once.
@@ -287,12 +318,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             self.aged = true;
             self.drain();
         }
-        let wire: &mut dyn Wire = match &mut self.phase {
-            Phase::Http1(wire) => &mut **wire,
-            Phase::Http2(wire) => &mut **wire,
-            Phase::Tunnel(wire) => &mut **wire,
-            _ => return self.step_outside(cx, now),
-        };
+        let Some(wire) = self.phase.wire() else { return self.step_outside(cx, now) };
         let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, called, events: &mut self.events });
         end.is_some_and(|end| self.wire_ended(end, now))
     }
@@ -378,7 +404,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.phase = phase;
         self.events.push_back(Event::Open(protocol));
         let (credits, draining) = (mem::take(&mut self.credits), self.draining);
-        if let Some(wire) = self.wire() {
+        if let Some(wire) = self.phase.wire() {
             wire.pull_requests(credits);
             if draining {
                 wire.drain();

@@ -37,6 +37,15 @@ impl Relay {
         self.state.swap(TURNING, SeqCst) & CALLED != 0
     }
 
+    /// The owner does something after which it turns: until `unhush`, a call is only noted.
+    pub(crate) fn hush(&self) {
+        self.state.fetch_or(TURNING, SeqCst);
+    }
+
+    pub(crate) fn unhush(&self) {
+        self.state.fetch_and(!TURNING, SeqCst);
+    }
+
     /// Forgets the calls so far: what they were about is looked at now.
     pub(crate) fn clear(&self) {
         self.state.swap(TURNING, SeqCst);

@@ -203,6 +203,21 @@ fn a_command_is_carried_out_by_who_waits() {
 }
 
 #[test]
+fn what_comes_during_a_command_is_not_lost() {
+    model(Some(3), || {
+        let (pipe, shared) = shared();
+        let waiting = waits(&shared, Rank::Future, 0);
+        let peer = thread::spawn(move || pipe.write(0));
+        shared.command(|toy| {
+            toy.relay.hush();
+            toy.relay.unhush();
+        });
+        peer.join().unwrap();
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
 fn an_operation_that_moves_to_another_task_is_woken_there() {
     model(None, || {
         let (pipe, shared) = shared();
