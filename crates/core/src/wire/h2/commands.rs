@@ -15,7 +15,7 @@ use crate::{
     fields::ResponseFields,
     key::Key,
     response::{self, ResponseHead},
-    wire::Commands,
+    wire::{Commands, due, earlier},
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
@@ -30,6 +30,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         if stream.expects_continue {
             self.inform(key, StatusCode::CONTINUE, ResponseFields::for_http2())?;
         }
+        self.soonest = earlier(self.soonest, due(now, self.config.timeouts.body_idle));
         // Looked at in the next turn, as if h2 had woken it.
         let stream = self.stream(key)?;
         std::task::Wake::wake_by_ref(&stream.wake);

@@ -77,6 +77,8 @@ pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
     credits: u32,
     /// Sum of the streams' `outstanding`.
     outstanding: usize,
+    /// No stream is late before this. It is moved on when it has passed, not when the stream that it was for gets on.
+    soonest: Option<Instant>,
     /// The connection has a new state of which h2 has not told its waker.
     dirty: bool,
     /// Nothing new is taken; why, if that is how the connection ends.
@@ -122,6 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             requests: 0,
             credits: 0,
             outstanding: 0,
+            soonest: None,
             dirty: false,
             draining: None,
             pinger,
@@ -186,6 +189,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
             self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
         }
+        self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
         if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
             if self.draining.is_some() {
                 let reason = CloseReason::new(CloseCode::KeepAliveTimeout, "no request came in time");
@@ -327,15 +331,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         if let Some((_, since)) = self.head_since {
             deadline = earlier(deadline, due(since, timeouts.headers));
         }
-        for stream in self.streams.iter() {
-            if let Some(since) = stream.stalled_since {
-                deadline = earlier(deadline, due(since, timeouts.write_stall));
-            }
-            if stream.pulls_body() {
-                deadline = earlier(deadline, due(stream.pulled_at, timeouts.body_idle));
-            }
-        }
-        deadline
+        earlier(deadline, self.soonest)
     }
 
     fn drain(&mut self) {

@@ -13,7 +13,7 @@ use crate::{
     fields::Said,
     io::outbound::Progress,
     response::{self, ResponseHead},
-    wire::Turn,
+    wire::{Turn, due, earlier},
 };
 
 /// Bytes that h2 may hold and the transport has not taken: beyond them the more urgent stream goes first.
@@ -46,6 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             stream.listed
         });
         self.sending = sending;
+        self.soonest = earlier(self.soonest, due(turn.now, self.config.timeouts.write_stall));
         for (id, error) in failed {
             self.fail(id, error, turn);
         }

@@ -15,12 +15,13 @@ use h2::{FlowControl, RecvStream, SendStream, server::SendResponse};
 use http::HeaderMap;
 
 use crate::{
+    config::Timeouts,
     error::{Code, Error},
     event::Upgrade,
     exchange::Exchange,
     key::Key,
     request::DEFAULT_URGENCY,
-    wire::received::Received,
+    wire::{due, earlier, received::Received},
 };
 
 /// What is asked of the peer's window at a time.
@@ -167,6 +168,13 @@ impl Stream {
     /// A reader waits for a body. One that waits for a tunnel may do so for as long as it likes.
     pub(super) fn pulls_body(&self) -> bool {
         self.exchange.pulling().is_some() && !self.tunnel
+    }
+
+    /// When the peer has kept it waiting for too long.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let sent = self.stalled_since.and_then(|since| due(since, timeouts.write_stall));
+        let received = if self.pulls_body() { due(self.pulled_at, timeouts.body_idle) } else { None };
+        earlier(sent, received)
     }
 
     /// `Sent` has been told, and nothing more will come.
