@@ -252,10 +252,14 @@ fn check_host(host: &[u8]) -> Result<(), Refusal> {
         }
     };
     let port_is_right = match port {
-        [] | [b':'] => true,
-        // A sign is no digit, though `parse` takes one.
+        [] => true,
+        // There may be no digits.
         [b':', digits @ ..] => {
-            digits[0] != b'+' && str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+            let port = digits.iter().try_fold(0u16, |port, digit| match digit {
+                b'0'..=b'9' => port.checked_mul(10)?.checked_add(u16::from(digit - b'0')),
+                _ => None,
+            });
+            port.is_some()
         }
         _ => false,
     };
