@@ -101,7 +101,7 @@ impl Drop for Hushed<'_> {
 }
 
 /// One connection. Nothing happens but in [`turn`](Self::turn): every other call only notes what is wanted, and the
-/// owner turns the engine after it. What happened is taken with [`next_event`](Self::next_event).
+/// owner turns the engine after it, and is not woken to do so. What happened is taken with [`next_event`](Self::next_event).
 ///
 /// The engine holds no task, no timer and no clock: it is as `Send` as its transport is.
 pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {

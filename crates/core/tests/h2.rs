@@ -3,7 +3,14 @@
 
 mod rig;
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
+};
 
 use bytes::Bytes;
 use h2::{Reason, client::SendRequest};
@@ -71,6 +78,61 @@ fn streams_are_answered_in_any_order_and_each_is_sent() {
         drop(sender);
         assert_eq!(rig.closed().await.code, CloseCode::PeerClosed);
         assert!(connection.await.unwrap().is_none());
+    }));
+}
+
+#[test]
+fn what_has_come_at_once_comes_up_though_h2_refuses_the_last() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 20);
+        let (mut sender, _connection) = client(&mut rig).await;
+        rig.engine.pull_requests(10);
+        for round in 0..2 {
+            let mut answers = Vec::new();
+            for path in ["/0", "/1", "/2"] {
+                answers.push(sender.send_request(request(Method::GET, path), true).unwrap().0);
+            }
+            let mut large = request(Method::GET, "/3");
+            large.headers_mut().insert("x-large", "x".repeat(20 << 10).parse().unwrap());
+            answers.push(sender.send_request(large, true).unwrap().0);
+            tokio::task::yield_now().await;
+            let mut seen = Vec::new();
+            while seen.len() < 4 {
+                match rig.event().await {
+                    Event::Request { head, .. } => seen.push(head.uri.path().to_owned()),
+                    Event::Refused(Refusal::HeadTooLarge) => seen.push("/3".to_owned()),
+                    other => panic!("{other:?}"),
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, ["/0", "/1", "/2", "/3"], "round {round}");
+        }
+    }));
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn the_owner_is_not_woken_for_what_it_does_itself() {
+    run(local(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(2);
+        let (mut sender, _connection) = client(&mut rig).await;
+        for _ in 0..2 {
+            let _answer = sender.send_request(request(Method::GET, "/"), true).unwrap();
+            let (key, ..) = rig.request().await;
+            let count = Arc::new(Count(AtomicUsize::new(0)));
+            rig.engine.turn(&mut Context::from_waker(&Waker::from(count.clone())), rig.now);
+            rig.engine.send(key, head(200), Bytes::from_static(b"x"), None).unwrap();
+            assert_eq!(count.0.load(SeqCst), 0);
+            assert_eq!(rig.sent().await, (key, 1));
+        }
     }));
 }
 
