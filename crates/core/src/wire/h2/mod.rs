@@ -152,7 +152,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if stream.listed {
             self.sending.retain(|&sending| sending != id);
         }
-        self.finished.extend(stream.take_finished());
+        if self.draining.is_none() {
+            // A connection that drains waits for them.
+            self.finished.extend(stream.take_finished());
+        }
         // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
         self.streams.remove(id);
         if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
