@@ -152,6 +152,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
         let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        if self.events.capacity() == 0 {
+            // Each connection keeps its queue, and most turns bring up no more.
+            self.events.reserve_exact(2);
+        }
         while self.step(&mut cx, now, late, mem::take(&mut called)) {}
         self.waker = waker;
         self.deadline = self.next_deadline();

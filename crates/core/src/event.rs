@@ -98,7 +98,7 @@ pub enum Event {
         /// Whose.
         key: Key,
         /// The trailer section (RFC 9110 section 6.5), if there was one.
-        trailers: Option<HeaderMap>,
+        trailers: Option<Box<HeaderMap>>,
     },
     /// The body cannot be read to its end. The request can still be answered.
     BodyFailed {

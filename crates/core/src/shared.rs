@@ -222,7 +222,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 }
             }
             Event::Chunk { key, bytes } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::Chunk(bytes)))),
-            Event::End { key, trailers } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers)))),
+            Event::End { key, trailers } => {
+                self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers.map(|trailers| *trailers)))))
+            }
             Event::BodyFailed { key, error } => self.tell(key, |stream| stream.pulled = Some(Err(error))),
             Event::Written { key, bytes } => self.tell(key, |stream| stream.written = bytes),
             Event::Sent { key, bytes, at } => self.tell(key, |stream| stream.ended(key, Ok(Sent { bytes, at }))),

@@ -91,7 +91,7 @@ impl IoLoop {
                 self.request(connection, key, head, body);
             }
             Event::Chunk { key, bytes } => self.outbox.chunk(key, bytes),
-            Event::End { key, trailers } => self.outbox.end(key, trailers),
+            Event::End { key, trailers } => self.outbox.end(key, trailers.map(|trailers| *trailers)),
             Event::BodyFailed { key, error } => self.outbox.body_failed(key, &error),
             Event::Written { key, bytes } => self.outbox.written(key, bytes),
             Event::Sent { key, bytes, at } => {

@@ -188,7 +188,8 @@ impl Promises {
             }
             Event::End { key, trailers } => {
                 let exchange = self.waiting(key);
-                (exchange.over, exchange.complete, exchange.trailers) = (true, true, trailers);
+                (exchange.over, exchange.complete, exchange.trailers) =
+                    (true, true, trailers.map(|trailers| *trailers));
             }
             Event::BodyFailed { key, .. } => self.waiting(key).over = true,
             Event::Written { key, bytes } => {

@@ -226,7 +226,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             None => {}
             Some(Ok(trailers)) => {
                 current.exchange.body_ended();
-                turn.events.push_back(Event::End { key, trailers });
+                turn.events.push_back(Event::End { key, trailers: trailers.map(Box::new) });
             }
             Some(Err(error)) => {
                 current.exchange.body_failed();

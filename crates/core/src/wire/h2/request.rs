@@ -176,7 +176,7 @@ fn feed(stream: &mut Stream, turn: &mut Turn<'_, '_>) {
     match stream.feed() {
         Fed::Nothing => {}
         Fed::Chunk(bytes) => turn.events.push_back(Event::Chunk { key, bytes }),
-        Fed::End(trailers) => turn.events.push_back(Event::End { key, trailers }),
+        Fed::End(trailers) => turn.events.push_back(Event::End { key, trailers: trailers.map(Box::new) }),
         Fed::Failed(error) => turn.events.push_back(Event::BodyFailed { key, error }),
     }
 }
