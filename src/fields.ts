@@ -7,7 +7,7 @@
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { HEADER_NAMES } from './layout.js'
-import { Memory } from './raw.js'
+import { Memory, type Written } from './raw.js'
 
 type HeadersLike = contract.HeadersLike
 
@@ -70,21 +70,12 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const CONNECTION_VALUE = /^(?:close|keep-alive|upgrade)$/i
 
-/** A whole field as it is written, in words of four bytes; the last one may be padded. */
-class Encoded {
-  constructor(
-    readonly value: string,
-    readonly words: Uint32Array,
-    readonly length: number,
-  ) {}
-}
-
 /** A name as somebody spells it. */
 class FieldName {
-  /** What was sent with this name, by value; null when values are not remembered. */
-  readonly encoded: Map<string, Encoded> | null
+  /** Whole fields that were sent with this name, by value; null when values are not remembered. */
+  readonly encoded: Map<string, Written> | null
   /** Of those, the last: it is mostly that one again. */
-  last: Encoded | null = null
+  last: Written | null = null
 
   constructor(
     readonly spelling: string,
@@ -161,14 +152,12 @@ export function encodeLength(out: Memory, at: number, length: number): number {
 function encodeField(out: Memory, at: number, end: number, name: string, value: string | number, place: number): number {
   const near = recent[name.length & 31]
   const field = near.spelling === name ? near : fieldName(name)
-  let known = field.last
-  if (known === null || known.value !== value) known = field.encoded?.get(value as string) ?? null
+  const { last } = field
+  const known = last !== null && last.text === value ? last : (field.encoded?.get(value as string) ?? null)
   if (known === null || (place & IN_TRAILERS) !== 0) return encodeNew(out, at, end, field, value, place)
-  field.last = known
-  const { words, length } = known
-  if (at + length + 4 > end) throw tooLarge()
-  for (let i = 0; i < words.length; i++) out.view.setUint32(at + 4 * i, words[i], true)
-  return at + length
+  if (known !== last) field.last = known
+  if (at + known.length + 8 > end) throw tooLarge()
+  return at + out.repeat(at, known)
 }
 
 function encodeNew(out: Memory, start: number, end: number, field: FieldName, value: string | number, place: number): number {
@@ -190,7 +179,10 @@ function encodeNew(out: Memory, start: number, end: number, field: FieldName, va
   let at = start + 4
   if (named > 0) at += out.putShort(at, field.text)
   at += length > SHORT ? putLong(out, at, field, value) : putValue(out, at, field, value)
-  if (field.encoded !== null && field.encoded.size < MAX_VALUES && length <= SHORT) remember(out, start, at, field.encoded, value)
+  if (field.encoded !== null && field.encoded.size < MAX_VALUES && length <= SHORT) {
+    const written = out.remember(value, start, at - start)
+    if (written !== null) field.encoded.set(value, written)
+  }
   return at
 }
 
@@ -215,12 +207,6 @@ function putLong({ bytes }: Memory, at: number, field: FieldName, value: string)
 function checkValue(field: FieldName, value: string): void {
   if (BAD_VALUE.test(value))
     throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' has a character that may not be sent (RFC 9110 section 5.5)`)
-}
-
-function remember(out: Memory, start: number, end: number, encoded: Map<string, Encoded>, value: string): void {
-  const words = new Uint32Array(Math.ceil((end - start) / 4))
-  for (let i = 0; i < words.length; i++) words[i] = out.view.getUint32(start + 4 * i, true)
-  encoded.set(value, new Encoded(value, words, end - start))
 }
 
 function tooLarge(): PullError {

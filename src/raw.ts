@@ -14,13 +14,21 @@ const SHORT = 64
 /** A short text that is seen once in so many is tried as the one that is sent again and again. */
 const TRIES = 16
 
-/** Memory to write in: byte by byte, or four bytes at once. */
+/** What a text came to when it was written: `length` bytes, eight in each double. */
+export interface Written {
+  readonly text: string
+  readonly length: number
+  readonly doubles: Float64Array
+}
+
+const NOTHING: Written = { text: '', length: 0, doubles: new Float64Array(0) }
+
+/** Memory to write in: byte by byte, or several at once. */
 export class Memory {
   readonly bytes: RawBuffer
   readonly view: DataView
-  /** A short ASCII text that may come again, and its bytes. */
-  private again = ''
-  private readonly againWords = new Uint32Array(SHORT / 4)
+  /** A short text that may come again. */
+  private again = NOTHING
   private tries = 0
 
   constructor(size: number) {
@@ -31,18 +39,27 @@ export class Memory {
 
   /** Writes a text as UTF-8 and gives its length. Among short ones many are one and the same: it costs a third of the others. */
   putText(at: number, text: string): number {
+    const { again } = this
+    if (text === again.text) return this.repeat(at, again)
     if (text.length > SHORT) return this.bytes.utf8Write(text, at)
-    if (text === this.again) {
-      const words = (text.length + 3) >> 2
-      for (let i = 0; i < words; i++) this.view.setUint32(at + 4 * i, this.againWords[i], true)
-      return text.length
-    }
     const length = this.putShort(at, text)
-    if (++this.tries % TRIES === 0 && length === text.length) {
-      this.again = text
-      for (let i = 0; i < this.againWords.length; i++) this.againWords[i] = this.view.getUint32(at + 4 * i, true)
-    }
+    if (++this.tries % TRIES === 0) this.again = this.remember(text, at, length) ?? NOTHING
     return length
+  }
+
+  /** Writes again and gives the length. Up to seven bytes behind it may be changed. */
+  repeat(at: number, { length, doubles }: Written): number {
+    const { view } = this
+    for (let i = 0; i < length; i += 8) view.setFloat64(at + i, doubles[i >> 3], true)
+    return length
+  }
+
+  /** What `text` was written as. Null: some of it would be a NaN, whose bits are not sure to be kept; ASCII never is. */
+  remember(text: string, at: number, length: number): Written | null {
+    const bytes = new Uint8Array((length + 7) & ~7)
+    bytes.set(this.bytes.subarray(at, at + length))
+    const doubles = new Float64Array(bytes.buffer)
+    return doubles.some(Number.isNaN) ? null : { text, length, doubles }
   }
 
   /** Writes a short text as UTF-8 and gives its length. Up to three bytes behind it may be changed. */

@@ -150,7 +150,7 @@ export class Stream implements contract.Stream {
   sendWhole(response: contract.OutgoingResponse | globalThis.Response, body: string | Uint8Array): Promise<contract.Sent> {
     const status = response.status ?? 200
     try {
-      checkFinal(status, body.length)
+      if (status !== 200) checkFinal(status, body.length)
       const place = status === 204 ? this.place | NO_CONTENT : this.place
       this.commands.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
     } catch (error) {
