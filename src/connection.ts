@@ -66,14 +66,18 @@ export class Connection implements contract.Connection {
   }
 
   nextStream(): Promise<Stream | null> {
-    return pulled((give, fail) => this.pull(give, fail))
+    return pulled(this)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Stream> {
-    return new PullIterator((give, fail) => this.pull(give, fail))
+    return new PullIterator(this)
   }
 
-  private pull(give: (stream: Stream | null) => void, fail: (fault: unknown) => void): void {
+  take(): Stream | null {
+    return this.delivered.take()
+  }
+
+  pull(give: (stream: Stream | null) => void, fail: (fault: unknown) => void): void {
     const waits = this.delivered.pull(give, fail)
     // On h2 it is the request that brings the stream.
     if (waits && this.streams !== null && this.listener.settings.readAheadRequests === 0) this.crossing.commands.pullRequests(this.number, 1)

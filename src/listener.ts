@@ -76,14 +76,20 @@ export class Listener implements contract.Listener, CrossingOwner {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextConnection(): Promise<Connection | null> {
-    return pulled((give, fail) => this.pull(give, fail))
+    return pulled(this)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
-    return new PullIterator((give, fail) => this.pull(give, fail))
+    return new PullIterator(this)
   }
 
-  private pull(give: (connection: Connection | null) => void, fail: (fault: unknown) => void): void {
+  take(): Connection | null {
+    const connection = this.delivered.take()
+    if (connection !== null && this.settings.readAheadConnections > 0) connection.crossing.grant()
+    return connection
+  }
+
+  pull(give: (connection: Connection | null) => void, fail: (fault: unknown) => void): void {
     const { readAheadConnections } = this.settings
     const waits = this.delivered.pull((connection) => {
       if (connection !== null && readAheadConnections > 0) connection.crossing.grant()

@@ -2,12 +2,21 @@ import { hush } from './errors.js'
 
 type Give<T> = (item: T | null) => void
 type Fail = (fault: unknown) => void
-/** Gives the next item, now or later, or null at the end. */
-export type Pull<T> = (give: Give<T>, fail: Fail) => void
+
+/** What can be pulled. */
+export interface Pulls<T> {
+  /** The next item, if it is there. */
+  take(): T | null
+  /** After a `take` that gave nothing: gives the next item, now or later, or null at the end. */
+  pull(give: Give<T>, fail: Fail): void
+}
 
 /** What was delivered and not yet pulled, or the pulls that wait for it: never both. Pulls are served in order. */
 export class PullQueue<T> {
-  private ready: T[] = []
+  /** A ring, whose length is a power of two: `count` items from `first` on. */
+  private ready = new Array<T | null>(4).fill(null)
+  private first = 0
+  private count = 0
   private waits: [Give<T>, Fail][] = []
   private ended = false
   /** What one pull has to be told yet. */
@@ -20,16 +29,36 @@ export class PullQueue<T> {
 
   /** Hands `item` to the oldest pull, or keeps it. */
   offer(item: T): void {
-    const first = this.waits.shift()
-    if (first === undefined) this.ready.push(item)
-    else first[0](item)
+    if (this.waits.length > 0) this.waits.shift()![0](item)
+    else this.keep(item)
   }
 
-  /** Takes the next item. True: it has to be waited for. */
+  private keep(item: T): void {
+    if (this.count === this.ready.length) this.grow()
+    this.ready[(this.first + this.count++) & (this.ready.length - 1)] = item
+  }
+
+  private grow(): void {
+    const items = this.drop()
+    this.ready = new Array<T | null>(2 * items.length).fill(null)
+    for (const item of items) this.keep(item)
+  }
+
+  /** The next item, if it is there. */
+  take(): T | null {
+    const { ready, first } = this
+    if (this.count === 0) return null
+    const item = ready[first]
+    ready[first] = null
+    this.first = (first + 1) & (ready.length - 1)
+    this.count--
+    return item
+  }
+
+  /** After a `take` that gave nothing. True: the next item has to be waited for. */
   pull(give: Give<T>, fail: Fail): boolean {
     const { fault } = this
-    if (this.ready.length > 0) give(this.ready.shift()!)
-    else if (fault !== null) {
+    if (fault !== null) {
       this.fault = null
       fail(fault)
     } else if (this.ended) give(null)
@@ -55,19 +84,22 @@ export class PullQueue<T> {
 
   /** Takes back what was delivered and not pulled: one item, or all. */
   remove(item: T): void {
-    const index = this.ready.indexOf(item)
-    if (index !== -1) this.ready.splice(index, 1)
+    for (const other of this.drop()) if (other !== item) this.keep(other)
   }
 
   drop(): T[] {
-    return this.ready.splice(0)
+    const items: T[] = []
+    for (let item = this.take(); item !== null; item = this.take()) items.push(item)
+    return items
   }
 }
 
 /** The promise of one pull. */
-export function pulled<T>(pull: Pull<T>): Promise<T | null> {
+export function pulled<T>(from: Pulls<T>): Promise<T | null> {
+  const item = from.take()
+  if (item !== null) return Promise.resolve(item)
   const promise = new Promise<T | null>((resolve, reject) =>
-    pull(resolve, (fault) => {
+    from.pull(resolve, (fault) => {
       queueMicrotask(() => hush(promise, fault))
       reject(fault)
     }),
@@ -77,11 +109,13 @@ export function pulled<T>(pull: Pull<T>): Promise<T | null> {
 
 /** An async iterator over pulls. It holds nothing: leaving the loop leaves the rest to be pulled. */
 export class PullIterator<T> implements AsyncIterableIterator<T> {
-  constructor(private readonly pull: Pull<T>) {}
+  constructor(private readonly from: Pulls<T>) {}
 
   next(): Promise<IteratorResult<T>> {
+    const item = this.from.take()
+    if (item !== null) return Promise.resolve({ done: false, value: item })
     return new Promise((resolve, reject) =>
-      this.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject),
+      this.from.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject),
     )
   }
 

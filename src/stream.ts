@@ -102,22 +102,22 @@ export class Stream implements contract.Stream {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextRequest(): Promise<IncomingRequest | null> {
-    if (this.unpulled) {
-      this.unpulled = false
-      return Promise.resolve(this.request)
-    }
+    const request = this.take()
+    if (request !== null) return Promise.resolve(request)
     return this.ended ? NONE : new Promise((resolve) => this.pull(resolve))
   }
 
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest> {
-    return new PullIterator((give) => this.pull(give))
+    return new PullIterator(this)
   }
 
-  private pull(give: (request: IncomingRequest | null) => void): void {
-    if (this.unpulled) {
-      this.unpulled = false
-      return give(this.request)
-    }
+  take(): IncomingRequest | null {
+    if (!this.unpulled) return null
+    this.unpulled = false
+    return this.request
+  }
+
+  pull(give: (request: IncomingRequest | null) => void): void {
     if (this.ended) return give(null)
     if (this.strict) this.commands.pullRequests(this.connection.number, 1)
     if (this.waiting === null) this.waiting = give
