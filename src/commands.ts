@@ -75,32 +75,37 @@ export class Commands {
    * `exempt`: the body need not have the length that the head declares (HEAD, 304).
    */
   send(exchange: Exchange, status: number, headers: Head, body: Body, place: number, exempt: boolean): void {
-    const start = this.begin(headers)
-    const head = this.putHead(start, headers, place, -1)
+    const start = this.begin(headers, place)
+    const head = this.putHead(start, headers, place)
     const length = this.putBody(head, body)
     if (this.declared !== -1 && this.declared !== length && !exempt) {
       this.dropBlob(length)
-      throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+      throw this.mismatch(length)
     }
     this.answer(SEND, exchange, status, start, head, length)
   }
 
   /** Begins a response, whose body has `length` bytes if that is known (else -1). Gives the content-length that it declares, or -1. */
   start(exchange: Exchange, status: number, headers: Head, length: number, place: number): number {
-    const start = this.begin(headers)
-    const head = this.putHead(start, headers, place, length)
+    const start = this.begin(headers, place)
+    let head = this.putHead(start, headers, place)
+    if (length !== -1 && this.declared === -1) {
+      head = encodeLength(this.memory, head, length)
+      this.declared = length
+    }
+    if (length !== -1 && this.declared !== length) throw this.mismatch(length)
     this.answer(COMMAND.start, exchange, status, start, head, 0)
     return this.declared
   }
 
   inform(exchange: Exchange, status: number, headers: Head, place: number): void {
-    const start = this.begin(headers)
-    this.answer(COMMAND.inform, exchange, status, start, this.putHead(start, headers, place, -1), 0)
+    const start = this.begin(headers, place)
+    this.answer(COMMAND.inform, exchange, status, start, this.putHead(start, headers, place), 0)
   }
 
   upgrade(exchange: Exchange, status: number, headers: Head, place: number): void {
-    const start = this.begin(headers)
-    this.answer(COMMAND.upgrade, exchange, status, start, this.putHead(start, headers, place, -1), 0)
+    const start = this.begin(headers, place)
+    this.answer(COMMAND.upgrade, exchange, status, start, this.putHead(start, headers, place), 0)
   }
 
   /** Body or tunnel bytes. They are copied before it returns. */
@@ -128,57 +133,36 @@ export class Commands {
   private encode(at: number, fields: HeadersLike, place: number): number {
     this.encoding = true
     try {
-      return encodeFields(this.memory, at, at + HEAD_ROOM, fields, place)
-    } finally {
+      at = encodeFields(this.memory, at, at + HEAD_ROOM, fields, place)
+    } catch (error) {
       this.encoding = false
+      throw error
     }
+    this.encoding = false
+    return at
   }
 
-  /** Writes a head from `at` and gives the offset behind it. Adds the content-length of a body of `length` bytes. */
-  private putHead(at: number, headers: Head, place: number, length: number): number {
-    this.headFlag = 0
-    this.headNumber = 0
-    this.declared = -1
-    if (headers instanceof Prepared) {
-      if (headers.hop && (place & ON_H2) !== 0)
-        throw new PullError(
-          'ERR_INVALID_HEADER',
-          'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)',
-        )
-      this.declared = headers.declaredLength
-      if (length === -1 || this.declared !== -1) {
-        this.headFlag = FLAG_PREPARED
-        this.headNumber = headers.number
-      } else {
-        this.memory.bytes.set(headers.bytes, at)
-        at += headers.bytes.length
-      }
-    } else if (headers !== undefined) {
-      at = this.encode(at, headers as HeadersLike, place)
-      this.declared = declaredLength
-    }
-    if (length === -1) return at
-    if (this.declared === -1) {
-      this.declared = length
-      return encodeLength(this.memory, at, length)
-    }
-    if (this.declared !== length)
-      throw new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+  /** Writes a head from `at`, unless it is a prepared one, and gives the offset behind it. */
+  private putHead(at: number, headers: Head, place: number): number {
+    if (headers === undefined || this.headFlag !== 0) return at
+    at = this.encode(at, headers as HeadersLike, place)
+    this.declared = declaredLength
     return at
   }
 
   /** Writes a body from `at`, or keeps it as a blob when it is over INLINE_BODY, and gives its length. */
   private putBody(at: number, body: Body): number {
     if (typeof body === 'string') {
-      if (body.length <= INLINE_BODY) {
-        const written = this.memory.putText(at, body)
-        if (written <= INLINE_BODY) return written
-      }
-      body = Buffer.from(body)
-    } else if (body.byteLength <= INLINE_BODY) {
-      this.memory.bytes.set(body, at)
-      return body.byteLength
+      if (body.length > INLINE_BODY) return this.putBlob(Buffer.from(body))
+      const written = this.memory.putText(at, body)
+      return written <= INLINE_BODY ? written : this.putBlob(Buffer.from(body))
     }
+    if (body.byteLength > INLINE_BODY) return this.putBlob(body)
+    this.memory.bytes.set(body, at)
+    return body.byteLength
+  }
+
+  private putBlob(body: Uint8Array): number {
     if (this.blobs === null) this.blobs = [body]
     else this.blobs.push(body)
     return body.byteLength
@@ -186,6 +170,10 @@ export class Commands {
 
   private dropBlob(length: number): void {
     if (length > INLINE_BODY) this.blobs!.pop()
+  }
+
+  private mismatch(length: number): PullError {
+    return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
   }
 
   /** Completes a command whose head lies from `start` to `head`, and whose body of `length` bytes follows it or is a blob. */
@@ -261,27 +249,44 @@ export class Commands {
 
   // --------------------------------------------------------------------------------------------- flush
 
-  /** Where a command with this head may be written. A prepared head that the thread does not know goes before it. */
-  private begin(headers: Head): number {
-    if (headers instanceof Prepared && !this.prepared.has(headers.number)) {
-      this.prepared.add(headers.number)
-      const at = this.room()
-      this.memory.bytes.set(headers.bytes, at)
-      this.command(COMMAND.prepare, 0, 0, headers.number)
-      this.records[(this.count - 1) * WORDS + 5] = headers.bytes.length
-      this.bytes = at + headers.bytes.length
-    }
+  /** Begins a command with this head, and gives where it may be written. */
+  private begin(headers: Head, place: number): number {
+    const at = this.room()
+    this.headFlag = 0
+    this.headNumber = 0
+    this.declared = -1
+    return headers instanceof Prepared ? this.name(at, headers, place) : at
+  }
+
+  /** Names a prepared head. One that the thread does not know goes before the command. */
+  private name(at: number, head: Prepared, place: number): number {
+    if (head.hop && (place & ON_H2) !== 0)
+      throw new PullError(
+        'ERR_INVALID_HEADER',
+        'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)',
+      )
+    this.headFlag = FLAG_PREPARED
+    this.headNumber = head.number
+    this.declared = head.declaredLength
+    if (this.prepared.has(head.number)) return at
+    this.prepared.add(head.number)
+    this.memory.bytes.set(head.bytes, at)
+    this.command(COMMAND.prepare, 0, 0, head.number)
+    this.records[(this.count - 1) * WORDS + 5] = head.bytes.length
+    this.bytes = at + head.bytes.length
     return this.room()
   }
 
   /** Where the next command's bytes may be written: there is room for any. */
   private room(): number {
-    if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
-    if (this.isFull) {
-      this.flushNow()
-      if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O thread takes nothing')
-    }
+    if (this.encoding || this.isFull) this.makeRoom()
     return this.bytes
+  }
+
+  private makeRoom(): void {
+    if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
+    this.flushNow()
+    if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O thread takes nothing')
   }
 
   private get isFull(): boolean {

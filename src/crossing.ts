@@ -51,9 +51,10 @@ export class Crossing {
   private at = 0
   private eventBlobs: Uint8Array[] | null = null
   private eventBlob = 0
-  /** Bytes of the batch as text, and where they begin. */
+  /** Bytes of the batch as text, where they begin and where they end. */
   private window = ''
   private windowStart = 0
+  private windowEnd = 0
   private recordsEnd = 0
 
   /** Answers to answers: how often a flush has brought events up since the event loop last came round. */
@@ -130,6 +131,7 @@ export class Crossing {
     this.eventBlob = 0
     this.window = ''
     this.windowStart = 0
+    this.windowEnd = 0
     const end = count * WORDS
     this.recordsEnd = end
     let record = 0
@@ -169,9 +171,11 @@ export class Crossing {
         const head = events[record + 9]
         const whole = (packed & WHOLE) !== 0
         const length = whole && events[record + 11] !== BLOB ? events[record + 11] : 0
-        const window = this.windowFor(record, head + length)
+        const end = this.at + head + length
+        if (end > this.windowEnd) this.openWindow(record, head + length)
+        const { window } = this
         const start = this.at - this.windowStart
-        this.at += head + length
+        this.at = end
         // A small body stays text too, one character a byte: most are never looked at as bytes.
         const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(record, BLOB) : window.slice(start + head, start + head + length)
         return connection.requested(
@@ -251,17 +255,15 @@ export class Crossing {
   }
 
   /**
-   * A text that has the next `length` bytes in it, which are those of `record`. It goes on for as long as the other records' may be,
-   * not are known to be: what lies behind the last one is never looked at.
+   * Makes a text that has the next `length` bytes in it, which are those of `record`. It goes on for as long as the other records' may
+   * be, not are known to be: what lies behind the last one is never looked at.
    */
-  private windowFor(record: number, length: number): string {
-    if (this.at + length > this.windowStart + this.window.length) {
-      const heads = ((this.recordsEnd - record) / WORDS) * length
-      const size = Math.max(length, Math.min(heads, TEXT_WINDOW))
-      this.windowStart = this.at
-      this.window = this.eventBytes.latin1Slice(this.at, Math.min(this.at + size, this.eventBytes.length))
-    }
-    return this.window
+  private openWindow(record: number, length: number): void {
+    const heads = ((this.recordsEnd - record) / WORDS) * length
+    const size = Math.max(length, Math.min(heads, TEXT_WINDOW))
+    this.windowStart = this.at
+    this.windowEnd = Math.min(this.at + size, this.eventBytes.length)
+    this.window = this.eventBytes.latin1Slice(this.windowStart, this.windowEnd)
   }
 
   private latin1(length: number): string {
