@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
-import type { PullError } from './errors.js'
+import { type PullError, hush } from './errors.js'
 import { RequestHeaders } from './headers.js'
 import * as layout from './layout.js'
 import type { Stream } from './stream.js'
@@ -41,6 +41,10 @@ export class IncomingRequest implements contract.IncomingRequest {
   #controller: AbortController | null = null
   /** Why the exchange ended without its response having been sent. */
   #failure: PullError | null = null
+  /** The promise of the answer, and what settles it. Not in the stream, which is old: what a new object is given costs no write barrier. */
+  #answer: Promise<unknown> | null = null
+  #resolve: ((value: unknown) => void) | null = null
+  #reject: ((error: unknown) => void) | null = null
 
   constructor(
     stream: Stream,
@@ -151,8 +155,36 @@ export class IncomingRequest implements contract.IncomingRequest {
     return (this.#packed & 0xff) === HEAD
   }
 
+  /** The promise of the answer that was just queued. */
+  answered<T>(): Promise<T> {
+    const answer = new Promise<unknown>((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.#answer = answer
+    return answer as Promise<T>
+  }
+
+  settle(value: unknown): void {
+    const resolve = this.#resolve
+    this.#answer = null
+    this.#resolve = null
+    resolve?.(value)
+  }
+
+  /** The answer was not sent. */
+  unanswered(error: PullError): void {
+    const answer = this.#answer
+    if (answer === null) return
+    this.#answer = null
+    this.#resolve = null
+    hush(answer, error)
+    this.#reject!(error)
+  }
+
   /** The exchange is over, its response was not sent. */
   fail(error: PullError): void {
+    this.unanswered(error)
     this.#failure = error
     this.#controller?.abort(error)
   }

@@ -6,7 +6,7 @@ import type * as contract from '../index.js'
 import type { Receiver } from './body.js'
 import type { Connection } from './connection.js'
 import type { Commands } from './commands.js'
-import { type Code, PullError, hush, refused } from './errors.js'
+import { type Code, PullError, refused } from './errors.js'
 import * as fields from './fields.js'
 import { COMMAND, RESET } from './layout.js'
 import { PullIterator } from './queue.js'
@@ -46,13 +46,6 @@ const NONE = Promise.resolve(null)
 
 let streams = 0
 
-/** A promise of this stream's, apart from the stream, which is old: what a new object is given costs no write barrier. */
-interface Answer {
-  promise: Promise<unknown>
-  resolve: (value: unknown) => void
-  reject: (error: unknown) => void
-}
-
 export class Stream implements contract.Stream {
   readonly id: number
   readonly connection: Connection
@@ -79,8 +72,6 @@ export class Stream implements contract.Stream {
   /** What ended the exchange, in LOST. */
   private failure: PullError | null = null
 
-  /** What waits for `sent` or `upgraded`. */
-  private answer: Answer | null = null
   /** The halves of the exchange that are at work piece by piece. */
   private receiver: Receiver | null = null
   private writer: Writer | null = null
@@ -132,12 +123,10 @@ export class Stream implements contract.Stream {
     if (typeof response !== 'object' || response === null)
       return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
     const { body, trailers } = response as contract.OutgoingResponse
-    if (trailers !== undefined) return sendSource(this, response as contract.OutgoingResponse)
-    if (typeof body === 'string' && this.takesAtOnce(body.length)) return this.sendWhole(response, body)
-    if (body === undefined || body === null) return this.sendWhole(response, '')
-    if (body instanceof Uint8Array && this.takesAtOnce(body.byteLength)) return this.sendWhole(response, body)
-    if (body instanceof ArrayBuffer && this.takesAtOnce(body.byteLength)) return this.sendWhole(response, new Uint8Array(body))
-    return sendSource(this, response as contract.OutgoingResponse)
+    const whole = trailers === undefined ? wholeOf(body) : null
+    return whole !== null && this.takesAtOnce(whole.length)
+      ? this.sendWhole(response, whole)
+      : sendSource(this, response as contract.OutgoingResponse)
   }
 
   /** May a body of this length be copied as a whole? If not, it goes out in pieces, as there is room for them. */
@@ -157,7 +146,7 @@ export class Stream implements contract.Stream {
       return refused(error)
     }
     this.state = ANSWERING
-    return this.answered()
+    return this.request!.answered()
   }
 
   start(key: contract.RequestKey, head: contract.ResponseHead): Writer {
@@ -181,7 +170,7 @@ export class Stream implements contract.Stream {
   /** Ends the body of `begin`. Throws, with the writer still good, when the trailers may not be sent. */
   finish(trailers: contract.HeadersLike | undefined): Promise<contract.Sent> {
     this.commands.finish(this, trailers, this.place | IN_TRAILERS)
-    return this.answered()
+    return this.request!.answered()
   }
 
   /** Does the answer go without the body that it describes (RFC 9110 sections 9.3.2 and 15.4.5)? */
@@ -219,7 +208,7 @@ export class Stream implements contract.Stream {
       return refused(error)
     }
     this.state = ANSWERING
-    return this.answered()
+    return this.request!.answered()
   }
 
   reset(reason: keyof typeof RESET = 'cancel'): void {
@@ -254,23 +243,13 @@ export class Stream implements contract.Stream {
 
   /** Why the request that `key` names cannot be answered now. */
   private misuse(key: contract.RequestKey): PullError | null {
-    if (key === this.keyOf(this.sequence)) {
-      if (this.state === OPEN) return null
-      if (this.state === LOST) return this.failure
-    }
-    if (Math.floor(key / KEY_SPAN) !== this.serial) return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
-    return new PullError('ERR_KEY_USED', 'the request that the key names has its answer')
+    return this.state === OPEN && key === this.keyOf(this.sequence) ? null : this.refusal(key)
   }
 
-  /** The promise of the answer that was just queued. */
-  private answered<T>(): Promise<T> {
-    const answer: Answer = { promise: null!, resolve: null!, reject: null! }
-    answer.promise = new Promise((resolve, reject) => {
-      answer.resolve = resolve
-      answer.reject = reject
-    })
-    this.answer = answer
-    return answer.promise as Promise<T>
+  private refusal(key: contract.RequestKey): PullError | null {
+    if (this.state === LOST && key === this.keyOf(this.sequence)) return this.failure
+    if (Math.floor(key / KEY_SPAN) !== this.serial) return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
+    return new PullError('ERR_KEY_USED', 'the request that the key names has its answer')
   }
 
   // ---------------------------------------------------------------- answers that take their time to begin
@@ -322,17 +301,19 @@ export class Stream implements contract.Stream {
   }
 
   sent(sequence: number, at: number, bytes: number): void {
-    if (sequence !== this.sequence || (this.state !== ANSWERING && this.state !== TUNNEL)) return
-    const { request, answer } = this
-    if (this.state === TUNNEL && !this.receiver!.ended) {
-      this.state = HALF_SHUT
-      this.writer!.sent()
-    } else {
-      this.complete()
-    }
-    if (answer === null) return
-    this.answer = null
-    answer.resolve(new Sent(bytes, request!.receivedAt, at))
+    if (sequence !== this.sequence) return
+    const { request } = this
+    if (this.state === ANSWERING) this.complete()
+    else if (this.state === TUNNEL) this.shut()
+    else return
+    request?.settle(new Sent(bytes, request.receivedAt, at))
+  }
+
+  /** The tunnel's outgoing half has been sent. */
+  private shut(): void {
+    if (this.receiver!.ended) return this.complete()
+    this.state = HALF_SHUT
+    this.writer!.sent()
   }
 
   failed(sequence: number, error: PullError): void {
@@ -349,27 +330,26 @@ export class Stream implements contract.Stream {
         this.state = OPEN
         this.writer?.fail(error)
         this.writer = null
-        return this.rejectAnswered(error)
+        return this.request?.unanswered(error)
       case COMMAND.write:
         return this.writer?.fail(error)
       case COMMAND.finish:
         this.writer?.reopen()
-        return this.rejectAnswered(error)
+        return this.request?.unanswered(error)
       case COMMAND.send:
       case COMMAND.upgrade:
         this.state = OPEN
-        return this.rejectAnswered(error)
+        return this.request?.unanswered(error)
     }
   }
 
   upgraded(sequence: number): void {
     if (sequence !== this.sequence || this.state !== ANSWERING) return
-    const { request, answer } = this
+    const request = this.request!
     this.state = TUNNEL
     this.end()
-    this.answer = null
     this.writer = new Writer(this, this.commands, -1, false)
-    answer!.resolve(new UpgradedStream(this, request!, this.writer))
+    request.settle(new UpgradedStream(this, request, this.writer))
   }
 
   chunk(sequence: number, bytes: Uint8Array): void {
@@ -436,16 +416,7 @@ export class Stream implements contract.Stream {
     this.connection.exchanged(this, 0, request === null || this.unpulled ? 0 : 1)
     this.unpulled = false
     this.close(error)
-    this.rejectAnswered(error)
     request?.fail(error)
-  }
-
-  private rejectAnswered(error: PullError): void {
-    const { answer } = this
-    if (answer === null) return
-    this.answer = null
-    hush(answer.promise, error)
-    answer.reject(error)
   }
 
   /** Ends what is at work on the exchange. `error`: null when its response has been sent. */
@@ -460,4 +431,11 @@ export class Stream implements contract.Stream {
     else writer?.fail(error)
     if (whenIdle !== null) for (const resolve of whenIdle) resolve()
   }
+}
+
+/** A body that is there whole; null: it has to be read. */
+function wholeOf(body: contract.OutgoingResponse['body']): string | Uint8Array | null {
+  if (typeof body === 'string' || body instanceof Uint8Array) return body
+  if (body === undefined || body === null) return ''
+  return body instanceof ArrayBuffer ? new Uint8Array(body) : null
 }
