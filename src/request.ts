@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
-import { type PullError, hush } from './errors.js'
+import { type PullError, hush, refused } from './errors.js'
 import { RequestHeaders } from './headers.js'
 import * as layout from './layout.js'
 import type { Stream } from './stream.js'
@@ -44,7 +44,6 @@ export class IncomingRequest implements contract.IncomingRequest {
   /** The promise of the answer, and what settles it. Not in the stream, which is old: what a new object is given costs no write barrier. */
   #answer: Promise<unknown> | null = null
   #resolve: ((value: unknown) => void) | null = null
-  #reject: ((error: unknown) => void) | null = null
 
   constructor(
     stream: Stream,
@@ -157,14 +156,12 @@ export class IncomingRequest implements contract.IncomingRequest {
 
   /** The promise of the answer that was just queued. */
   answered<T>(): Promise<T> {
-    const answer = new Promise<unknown>((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+    const answer = new Promise<unknown>((resolve) => (this.#resolve = resolve))
     this.#answer = answer
     return answer as Promise<T>
   }
 
+  /** Like any promise it takes the outcome of a promise. */
   settle(value: unknown): void {
     const resolve = this.#resolve
     this.#answer = null
@@ -174,12 +171,9 @@ export class IncomingRequest implements contract.IncomingRequest {
 
   /** The answer was not sent. */
   unanswered(error: PullError): void {
-    const answer = this.#answer
-    if (answer === null) return
-    this.#answer = null
-    this.#resolve = null
-    hush(answer, error)
-    this.#reject!(error)
+    if (this.#answer === null) return
+    hush(this.#answer, error)
+    this.settle(refused(error))
   }
 
   /** The exchange is over, its response was not sent. */
