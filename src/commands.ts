@@ -3,14 +3,14 @@
 
 import type { NativeThread } from './binding.js'
 import { PullError, rethrow } from './errors.js'
-import { ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
+import { IN_TRAILERS, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
 import { Memory } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
 const { BLOB, COMMAND, FLAG_PREPARED, FLAG_TRAILERS } = layout
-const { send: SEND, write: WRITE } = COMMAND
+const { send: SEND } = COMMAND
 const WORDS = layout.COMMAND_WORDS
 
 const RECORDS = 4096
@@ -75,58 +75,72 @@ export class Commands {
    * `exempt`: the body need not have the length that the head declares (HEAD, 304).
    */
   send(exchange: Exchange, status: number, headers: Head, body: Body, place: number, exempt: boolean): void {
-    const start = this.begin(headers, place)
-    const head = this.putHead(start, headers, place)
-    const length = this.putBody(head, body)
-    if (this.declared !== -1 && this.declared !== length && !exempt) {
-      this.dropBlob(length)
-      throw this.mismatch(length)
-    }
-    this.answer(SEND, exchange, status, start, head, length)
+    this.put(SEND, exchange, status, headers, place, -1, body, exempt)
   }
 
   /** Begins a response, whose body has `length` bytes if that is known (else -1). Gives the content-length that it declares, or -1. */
   start(exchange: Exchange, status: number, headers: Head, length: number, place: number): number {
-    const start = this.begin(headers, place)
-    let head = this.putHead(start, headers, place)
-    if (length !== -1 && this.declared === -1) {
-      head = encodeLength(this.memory, head, length)
-      this.declared = length
-    }
-    if (length !== -1 && this.declared !== length) throw this.mismatch(length)
-    this.answer(COMMAND.start, exchange, status, start, head, 0)
+    this.put(COMMAND.start, exchange, status, headers, place, length, '', true)
     return this.declared
   }
 
   inform(exchange: Exchange, status: number, headers: Head, place: number): void {
-    const start = this.begin(headers, place)
-    this.answer(COMMAND.inform, exchange, status, start, this.putHead(start, headers, place), 0)
+    this.put(COMMAND.inform, exchange, status, headers, place, -1, '', true)
   }
 
   upgrade(exchange: Exchange, status: number, headers: Head, place: number): void {
-    const start = this.begin(headers, place)
-    this.answer(COMMAND.upgrade, exchange, status, start, this.putHead(start, headers, place), 0)
+    this.put(COMMAND.upgrade, exchange, status, headers, place, -1, '', true)
   }
 
   /** Body or tunnel bytes. They are copied before it returns. */
   write(exchange: Exchange, chunk: Body): void {
-    const start = this.room()
-    const length = this.putBody(start, chunk)
-    this.headFlag = 0
-    this.answer(WRITE, exchange, 0, start, start, length)
+    const length = this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk, true)
     if (length > INLINE_BODY) this.flushNow()
   }
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
-    const start = this.room()
-    const head = trailers === undefined ? start : this.encode(start, trailers, place)
-    this.headFlag = trailers === undefined ? 0 : FLAG_TRAILERS
-    this.answer(COMMAND.finish, exchange, 0, start, head, 0)
+    this.put(trailers === undefined ? COMMAND.finish : COMMAND.finish | FLAG_TRAILERS, exchange, 0, trailers, place, -1, '', true)
   }
 
   /** Throws when the fields may not be sent; queues nothing. */
   check(fields: HeadersLike, place: number): void {
     this.encode(this.room(), fields, place)
+  }
+
+  /**
+   * Queues a command with a head and a body, and gives the body's length. Throws, with nothing queued, when it may not be.
+   * `length`: that of a body which will follow, or -1.
+   */
+  private put(
+    kind: number,
+    exchange: Exchange,
+    status: number,
+    headers: Head,
+    place: number,
+    length: number,
+    body: Body,
+    exempt: boolean,
+  ): number {
+    const start = this.begin(headers, place)
+    const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length)
+    const size = this.putBody(head, body)
+    if (this.declared !== -1 && this.declared !== size && !exempt) {
+      if (size > INLINE_BODY) this.blobs!.pop()
+      throw this.mismatch(size)
+    }
+    const { records } = this
+    const record = this.count++ * WORDS
+    records[record] = kind | this.headFlag
+    records[record + 1] = exchange.connection.number
+    records[record + 2] = exchange.id
+    records[record + 3] = exchange.sequence
+    records[record + 4] = status
+    records[record + 5] = head - start
+    records[record + 6] = size <= INLINE_BODY ? size : BLOB
+    records[record + 7] = this.headNumber
+    this.bytes = size <= INLINE_BODY ? head + size : head
+    this.schedule()
+    return size
   }
 
   /** Writes fields from `at`. They may be read by code of the caller's: an iterator, a getter, which must not write here meanwhile. */
@@ -150,6 +164,20 @@ export class Commands {
     return at
   }
 
+  /** Adds the content-length of a body of `length` bytes, if the head does not declare it. */
+  private putLength(at: number, length: number): number {
+    if (this.declared === -1) {
+      at = encodeLength(this.memory, at, length)
+      this.declared = length
+    }
+    if (this.declared !== length) throw this.mismatch(length)
+    return at
+  }
+
+  private mismatch(length: number): PullError {
+    return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
+  }
+
   /** Writes a body from `at`, or keeps it as a blob when it is over INLINE_BODY, and gives its length. */
   private putBody(at: number, body: Body): number {
     if (typeof body === 'string') {
@@ -166,31 +194,6 @@ export class Commands {
     if (this.blobs === null) this.blobs = [body]
     else this.blobs.push(body)
     return body.byteLength
-  }
-
-  private dropBlob(length: number): void {
-    if (length > INLINE_BODY) this.blobs!.pop()
-  }
-
-  private mismatch(length: number): PullError {
-    return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
-  }
-
-  /** Completes a command whose head lies from `start` to `head`, and whose body of `length` bytes follows it or is a blob. */
-  private answer(kind: number, exchange: Exchange, status: number, start: number, head: number, length: number): void {
-    const inline = length <= INLINE_BODY
-    const { records } = this
-    const record = this.count++ * WORDS
-    records[record] = kind | this.headFlag
-    records[record + 1] = exchange.connection.number
-    records[record + 2] = exchange.id
-    records[record + 3] = exchange.sequence
-    records[record + 4] = status
-    records[record + 5] = head - start
-    records[record + 6] = inline ? length : BLOB
-    records[record + 7] = this.headNumber
-    this.bytes = inline ? head + length : head
-    this.schedule()
   }
 
   // ------------------------------------------------------------------------------------ other commands
@@ -260,6 +263,7 @@ export class Commands {
 
   /** Names a prepared head. One that the thread does not know goes before the command. */
   private name(at: number, head: Prepared, place: number): number {
+    if ((place & IN_TRAILERS) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head is not trailers')
     if (head.hop && (place & ON_H2) !== 0)
       throw new PullError(
         'ERR_INVALID_HEADER',

@@ -43,7 +43,7 @@ export class Memory {
     if (text === again.text) return this.repeat(at, again)
     if (text.length > SHORT) return this.bytes.utf8Write(text, at)
     const length = this.putShort(at, text)
-    if (++this.tries % TRIES === 0) this.again = this.remember(text, at, length) ?? NOTHING
+    if (length > 0 && ++this.tries % TRIES === 0) this.again = this.remember(text, at, length) ?? NOTHING
     return length
   }
 
