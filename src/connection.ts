@@ -155,7 +155,6 @@ export class Connection implements contract.Connection {
     stream.requested(new IncomingRequest(stream, sequence, packed, window, start, length, targetLength, receivedAt, contentLength, body))
     if (this.streams !== null) {
       this.streams.add(stream)
-      stream.end()
       if (!this.draining) this.delivered.offer(stream)
     }
     if (this.draining) stream.refuse()

@@ -68,7 +68,7 @@ export class Stream implements contract.Stream {
   private waiting: ((request: IncomingRequest | null) => void) | null = null
   private waitingMore: ((request: IncomingRequest | null) => void)[] | null = null
   /** No request will come any more. */
-  private ended = false
+  private ended: boolean
   /** What ended the exchange, in LOST. */
   private failure: PullError | null = null
 
@@ -81,7 +81,10 @@ export class Stream implements contract.Stream {
     this.connection = connection
     this.id = id
     this.commands = connection.crossing.commands
-    this.place = connection.protocol === 'h2' ? ON_H2 : 0
+    const isH2 = connection.protocol === 'h2'
+    this.place = isH2 ? ON_H2 : 0
+    // An HTTP/2 stream comes with its one request.
+    this.ended = isH2
     this.strict = connection.listener.settings.readAheadRequests === 0
   }
 
