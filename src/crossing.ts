@@ -261,9 +261,10 @@ export class Crossing {
   private openWindow(record: number, length: number): void {
     const heads = ((this.recordsEnd - record) / WORDS) * length
     const size = Math.max(length, Math.min(heads, TEXT_WINDOW))
+    const end = Math.min(this.at + size, this.eventBytes.length)
+    this.window = this.eventBytes.latin1Slice(this.at, end)
     this.windowStart = this.at
-    this.windowEnd = Math.min(this.at + size, this.eventBytes.length)
-    this.window = this.eventBytes.latin1Slice(this.windowStart, this.windowEnd)
+    this.windowEnd = end
   }
 
   private latin1(length: number): string {

@@ -41,7 +41,7 @@ export class IncomingRequest implements contract.IncomingRequest {
   #controller: AbortController | null = null
   /** Why the exchange ended without its response having been sent. */
   #failure: PullError | null = null
-  /** The promise of the answer, and what settles it. Not in the stream, which is old: what a new object is given costs no write barrier. */
+  /** The promise of the answer, and what settles it: here, since what a new object is given costs no write barrier; the stream is old. */
   #answer: Promise<unknown> | null = null
   #resolve: ((value: unknown) => void) | null = null
 
@@ -161,7 +161,7 @@ export class IncomingRequest implements contract.IncomingRequest {
     return answer as Promise<T>
   }
 
-  /** Like any promise it takes the outcome of a promise. */
+  /** `value`: what came of the answer, or a promise of that. */
   settle(value: unknown): void {
     const resolve = this.#resolve
     this.#answer = null
