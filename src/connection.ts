@@ -25,7 +25,7 @@ export class Connection implements contract.Connection {
 
   /** Response bytes written and not yet sent, and the writers that wait until they are fewer. */
   pendingBytes = 0
-  readonly stalled = new Set<Writer>()
+  private stalled: Set<Writer> | null = null
 
   private readonly addresses: string
   /** h1: the one stream. h2: null. */
@@ -123,7 +123,18 @@ export class Connection implements contract.Connection {
   /** Response bytes are off the account: they were sent, or never will be. */
   written(bytes: number): void {
     this.pendingBytes -= bytes
-    if (this.stalled.size > 0 && this.hasRoom) for (const writer of [...this.stalled]) writer.resume()
+    if (this.stalled !== null && this.stalled.size > 0 && this.hasRoom) for (const writer of [...this.stalled]) writer.resume()
+  }
+
+  /** `writer` waits for room. */
+  stall(writer: Writer): void {
+    this.stalled ??= new Set()
+    this.stalled.add(writer)
+  }
+
+  /** It waits no more. */
+  resumed(writer: Writer): void {
+    this.stalled?.delete(writer)
   }
 
   /** From now on what was delivered and not pulled is refused: a drain has begun. */

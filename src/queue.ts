@@ -11,26 +11,41 @@ export interface Pulls<T> {
   pull(give: Give<T>, fail: Fail): void
 }
 
+/** A pull that waits. */
+interface Wait<T> {
+  readonly give: Give<T>
+  readonly fail: Fail
+  next: Wait<T> | null
+}
+
 /** What was delivered and not yet pulled, or the pulls that wait for it: never both. Pulls are served in order. */
 export class PullQueue<T> {
   /** A ring, whose length is a power of two: `count` items from `first` on. */
   private ready = new Array<T | null>(4).fill(null)
   private first = 0
   private count = 0
-  private waits: [Give<T>, Fail][] = []
+  private oldest: Wait<T> | null = null
+  private newest: Wait<T> | null = null
+  /** How many pulls wait. */
+  waiting = 0
   private ended = false
   /** What one pull has to be told yet. */
   private fault: unknown = null
 
-  /** How many pulls wait. */
-  get waiting(): number {
-    return this.waits.length
-  }
-
   /** Hands `item` to the oldest pull, or keeps it. */
   offer(item: T): void {
-    if (this.waits.length > 0) this.waits.shift()![0](item)
-    else this.keep(item)
+    const wait = this.shift()
+    if (wait === null) this.keep(item)
+    else wait.give(item)
+  }
+
+  private shift(): Wait<T> | null {
+    const wait = this.oldest
+    if (wait === null) return null
+    this.oldest = wait.next
+    if (this.oldest === null) this.newest = null
+    this.waiting--
+    return wait
   }
 
   private keep(item: T): void {
@@ -63,7 +78,11 @@ export class PullQueue<T> {
       fail(fault)
     } else if (this.ended) give(null)
     else {
-      this.waits.push([give, fail])
+      const wait: Wait<T> = { give, fail, next: null }
+      if (this.newest === null) this.oldest = wait
+      else this.newest.next = wait
+      this.newest = wait
+      this.waiting++
       return true
     }
     return false
@@ -73,11 +92,11 @@ export class PullQueue<T> {
   end(fault: unknown = null): void {
     this.ended = true
     this.fault = fault
-    for (const [give, fail] of this.waits.splice(0)) {
-      if (this.fault === null) give(null)
+    for (let wait = this.shift(); wait !== null; wait = this.shift()) {
+      if (this.fault === null) wait.give(null)
       else {
         this.fault = null
-        fail(fault)
+        wait.fail(fault)
       }
     }
   }

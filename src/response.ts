@@ -67,7 +67,7 @@ export class Writer implements contract.ResponseWriter {
     this.queued += length
     this.connection.pendingBytes += length
     if (this.hasRoom) return DONE
-    this.connection.stalled.add(this)
+    this.connection.stall(this)
     return wait(this.stalled, 0)
   }
 
@@ -122,7 +122,7 @@ export class Writer implements contract.ResponseWriter {
     this.over = true
     this.failure = error
     const waiters = [...this.flushes.splice(0), ...this.stalled.splice(0)]
-    this.connection.stalled.delete(this)
+    this.connection.resumed(this)
     this.connection.written(this.queued - this.sentBytes)
     for (const waiter of waiters) {
       hush(waiter.promise, error)
@@ -133,7 +133,7 @@ export class Writer implements contract.ResponseWriter {
 
   /** There is room: whoever waits goes on. */
   resume(): void {
-    this.connection.stalled.delete(this)
+    this.connection.resumed(this)
     for (const waiter of this.stalled.splice(0)) waiter.resolve()
   }
 
