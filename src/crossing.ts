@@ -10,7 +10,7 @@ import type { RawBuffer } from './raw.js'
 
 // V8 does not fold what is imported, but it does fold these.
 const { BLOB, BODY_COMPLETE, CLOSE_INTERNAL, CODES, COUNTERS, EVENT, REFUSALS } = layout
-const { connection: CONNECTION, request: REQUEST, sent: SENT, stopped: STOPPED } = EVENT
+const { request: REQUEST, sent: SENT } = EVENT
 const WORDS = layout.EVENT_WORDS
 /** In a request's first word: its body came whole with the head. */
 const WHOLE = BODY_COMPLETE << 16
@@ -148,51 +148,57 @@ export class Crossing {
     this.window = ''
   }
 
-  /** One event. Moves past its bytes before it tells anybody. */
+  /** One event. Moves past its bytes before it tells anybody. The two kinds of each exchange are here, to be compiled by themselves. */
   private event(record: number): void {
     const events = this.events
     const kind = events[record]
+    if (kind !== REQUEST && kind !== SENT) return this.otherEvent(record, kind)
+    const connection = this.connections[events[record + 1]]!
+    const id = events[record + 2]
+    const sequence = events[record + 3]
+    const double = record >>> 1
+    if (kind === SENT) return connection.find(id)?.sent(sequence, this.numbers[double + 2], this.numbers[double + 3])
+
+    const packed = events[record + 8]
+    const head = events[record + 9]
+    const whole = (packed & WHOLE) !== 0
+    const length = whole && events[record + 11] !== BLOB ? events[record + 11] : 0
+    const end = this.at + head + length
+    if (end > this.windowEnd) this.openWindow(record, head + length)
+    const { window } = this
+    const start = this.at - this.windowStart
+    this.at = end
+    // A small body stays text too, one character a byte: most are never looked at as bytes.
+    const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(record, BLOB) : window.slice(start + head, start + head + length)
+    connection.requested(
+      id,
+      sequence,
+      packed,
+      window,
+      start,
+      head,
+      events[record + 10],
+      this.numbers[double + 2],
+      this.numbers[double + 3],
+      body,
+    )
+  }
+
+  private otherEvent(record: number, kind: number): void {
+    const events = this.events
     const number = events[record + 1]
-    if (kind === CONNECTION) {
+    if (kind === EVENT.connection) {
       const text = this.utf8(events[record + 9])
       this.granted--
       this.connections[number] = this.owner.opened(this, number, events[record + 8], text)
       return
     }
-    if (kind === STOPPED) return this.ended()
+    if (kind === EVENT.stopped) return this.ended()
 
     const connection = this.connections[number]!
     const id = events[record + 2]
     const sequence = events[record + 3]
-    const double = record >>> 1
     switch (kind) {
-      case REQUEST: {
-        const packed = events[record + 8]
-        const head = events[record + 9]
-        const whole = (packed & WHOLE) !== 0
-        const length = whole && events[record + 11] !== BLOB ? events[record + 11] : 0
-        const end = this.at + head + length
-        if (end > this.windowEnd) this.openWindow(record, head + length)
-        const { window } = this
-        const start = this.at - this.windowStart
-        this.at = end
-        // A small body stays text too, one character a byte: most are never looked at as bytes.
-        const body = !whole ? null : events[record + 11] === BLOB ? this.chunk(record, BLOB) : window.slice(start + head, start + head + length)
-        return connection.requested(
-          id,
-          sequence,
-          packed,
-          window,
-          start,
-          head,
-          events[record + 10],
-          this.numbers[double + 2],
-          this.numbers[double + 3],
-          body,
-        )
-      }
-      case SENT:
-        return connection.find(id)?.sent(sequence, this.numbers[double + 2], this.numbers[double + 3])
       case EVENT.chunk: {
         const chunk = this.chunk(record, events[record + 8])
         return connection.find(id)?.chunk(sequence, chunk)
@@ -202,7 +208,7 @@ export class Crossing {
         return connection.find(id)?.endBody(sequence, events[record + 9] === 1 ? trailers : null)
       }
       case EVENT.written:
-        return connection.find(id)?.written(sequence, this.numbers[double + 3])
+        return connection.find(id)?.written(sequence, this.numbers[(record >>> 1) + 3])
       case EVENT['body-failed']: {
         const error = this.error(record)
         return connection.find(id)?.bodyFailed(sequence, error)

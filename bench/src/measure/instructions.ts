@@ -37,6 +37,8 @@ export async function instructions(peer: Peer, scenario: Scenario, requests: num
     const order = { traffic: scenario.traffic, port: server.port }
     const warm = { ...order, traffic: { ...scenario.traffic, connections: Math.min(64, scenario.traffic.connections) } }
     await exactly({ ...warm, requests: Math.min(WARM, 10 * requests) })
+    // Connections come and go before it counts: what was compiled before the first has gone is compiled anew.
+    for (let run = 0; run < 3; run++) await exactly({ ...warm, requests: Math.min(WARM / 4, 3 * requests) })
     const counter = by === 'valgrind' ? await Callgrind.of(server.pid) : new Perf(server.pid)
     await exactly({ ...warm, requests: Math.ceil(requests / 10) }) // with the counter on
     let count: Count | undefined
