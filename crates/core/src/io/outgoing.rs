@@ -87,6 +87,7 @@ impl Outgoing {
     }
 
     /// Writes as much as the transport takes; `Ready` when it has taken everything and has flushed it.
+    #[inline]
     pub(crate) fn poll_flush<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -94,9 +95,16 @@ impl Outgoing {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Poll<Result<(), Fault>> {
-        if !self.unflushed {
-            return Poll::Ready(Ok(()));
-        }
+        if self.unflushed { self.poll_send(io, traffic, cx, now) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_send<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        traffic: &Traffic,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Result<(), Fault>> {
         let before = self.len();
         let flushed = self.poll_all(io, traffic, cx);
         if flushed.is_ready() {

@@ -113,14 +113,18 @@ fn of(
         last: survey.closes
             || survey.has_both_framings()
             || (version == Version::HTTP_10 && !survey.keeps_alive && upgrade != Some(Upgrade::Connect)),
-        head: Box::new(RequestHead {
-            method,
-            uri,
-            version,
-            headers: RequestFields::parsed(request.headers),
-            upgrade,
-            received_at: now,
-        }),
+        // The memory first: `Box::new` would make the head elsewhere, and move it.
+        head: Box::write(
+            Box::new_uninit(),
+            RequestHead {
+                method,
+                uri,
+                version,
+                headers: RequestFields::parsed(request.headers),
+                upgrade,
+                received_at: now,
+            },
+        ),
     })
 }
 
