@@ -27,8 +27,9 @@ use crate::{
 /// closes the transport.
 ///
 /// Operations drive the connection together, in one task or in several: each turns it when it is polled, and one of
-/// those that wait, the one that has waited longest, is woken for the transport and the timer. So an operation that was
-/// polled has to be polled again when it is woken, or dropped: one that is kept aside can hold up those of other tasks.
+/// those that wait, the one that has waited longest, is woken for the transport, the timer and what others have queued. So
+/// an operation that was polled has to be polled again when it is woken, or dropped: one that is kept aside can hold up
+/// those of other tasks.
 /// A driver leads before all others; with one, operations may be kept aside.
 #[derive(Debug)]
 pub struct Connection<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {

@@ -305,6 +305,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- inside
 
+    /// A pull of requests brings up none: nothing has come, as far as the transport has told.
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(&self.phase, Phase::Http1(wire) if wire.is_dry())
+    }
+
     fn open_wire(&mut self) -> Result<Hushed<'_>, Error> {
         let wire = self.phase.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))?;
         self.relay.hush();

@@ -1,11 +1,15 @@
 //! Cooperative driving: whoever waits turns the machine that all of them wait for.
 //!
-//! An operation that is polled and has to wait turns the machine itself. What the machine waits for (the transport, the
-//! timer) wakes one of the waiting operations, the leader; the others are woken when something comes up that they want.
-//! A leader that ends or is dropped hands over. With nobody waiting nothing runs.
+//! An operation that is polled and has to wait turns the machine itself, if there is anything to do. What the machine
+//! waits for (the transport, the timer) wakes one of the waiting operations, the leader; the others are woken when something
+//! comes up that they want. One that comes to where another leads has that turn, so that what many have told the machine is
+//! done in one turn; polled again, it turns by itself. A leader that ends or is dropped hands over. With nobody waiting
+//! nothing runs.
 //!
 //! ```text
-//! poll   look --pending--> sit down, turn, look again --ready--> get up --> unlock --> wake who is due
+//! poll   look --pending--> nothing to do: sit down --> unlock
+//!                          another leads: sit down --> unlock --> wake the leader
+//!                          else: turn, look again, sit down or get up --> unlock --> wake who is due
 //! drop   get up --> wake the next leader, if the machine has called since its last turn
 //! call   of the machine's waker: in a turn, note it; else note it and wake the leader
 //! ```
@@ -14,7 +18,6 @@
 //! No waker is called under either. `tests/loom.rs` tries every order of these steps.
 
 use std::{
-    collections::BTreeMap,
     fmt, mem,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -29,6 +32,9 @@ pub(crate) trait Machine {
 
     /// Does all the work there is, calls those who want what came up, and has `cx` woken when there is more.
     fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Self::Interest>);
+
+    /// A condition has asked for something, which takes a turn.
+    fn is_asked(&self) -> bool;
 }
 
 /// Who leads before whom; among equals, who has waited longest.
@@ -47,28 +53,84 @@ pub(crate) enum Rank {
 type Seat = (Rank, u64);
 
 struct Waiter<I> {
+    seat: Seat,
     interest: I,
     waker: Waker,
 }
 
+/// To be woken once nothing is locked: nobody or one, as a rule.
+#[derive(Default)]
+#[must_use]
+struct Due {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Due {
+    fn wake(self) {
+        if let Some(first) = self.first {
+            first.wake();
+            self.others.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Extend<Waker> for Due {
+    fn extend<W: IntoIterator<Item = Waker>>(&mut self, wakers: W) {
+        for waker in wakers {
+            match &self.first {
+                None => self.first = Some(waker),
+                Some(_) => self.others.push(waker),
+            }
+        }
+    }
+}
+
 struct Seats<I> {
-    waiting: BTreeMap<Seat, Waiter<I>>,
+    /// By seat, so that the leader is the first.
+    waiting: Vec<Waiter<I>>,
     next: u64,
     /// Who turns the machine now.
     turning: Option<Seat>,
     /// The machine has called since its last turn began.
     called: bool,
     /// To be woken when the turn is over and the machine unlocked.
-    due: Vec<Waker>,
+    due: Due,
 }
 
 impl<I> Seats<I> {
-    /// The first; or, if that is half a byte stream, all, since they are all of that rank.
-    fn leaders(&self) -> Vec<Waker> {
-        let all = self.waiting.first_key_value().is_some_and(|((rank, _), _)| *rank == Rank::Half);
+    /// Adds the leader; or, if that is half a byte stream, all, since they are all of that rank.
+    fn add_leaders(&self, due: &mut Due) {
+        let all = self.waiting.first().is_some_and(|first| first.seat.0 == Rank::Half);
         let many = if all { self.waiting.len() } else { 1 };
-        self.waiting.values().take(many).map(|waiter| waiter.waker.clone()).collect()
+        due.extend(self.waiting.iter().take(many).map(|waiter| waiter.waker.clone()));
     }
+
+    /// Who leads, if it is one that can be relied on, and not `seat`.
+    fn is_led(&self, seat: Seat) -> bool {
+        self.waiting.first().is_some_and(|first| first.seat < seat && first.seat.0 != Rank::Half)
+    }
+
+    fn sit(&mut self, seat: Seat, interest: I, waker: &Waker) {
+        match self.waiting.binary_search_by_key(&seat, |waiter| waiter.seat) {
+            Ok(at) => self.waiting[at].waker.clone_from(waker),
+            Err(at) => self.waiting.insert(at, Waiter { seat, interest, waker: waker.clone() }),
+        }
+    }
+
+    fn rise(&mut self, seat: Seat) {
+        if let Ok(at) = self.waiting.binary_search_by_key(&seat, |waiter| waiter.seat) {
+            self.waiting.remove(at);
+        }
+    }
+}
+
+/// What an operation does that has to wait.
+enum Begun {
+    /// It has sat down. Those are to be woken.
+    Waits(Due),
+    /// It turns the machine, then calls `end`. The calls so far are about what it looks at now.
+    Turns(Seat),
 }
 
 /// Who waits, and for what. As a waker, which is the one that the machine sees, it wakes the leader.
@@ -76,7 +138,8 @@ pub(crate) struct Table<I>(Mutex<Seats<I>>);
 
 impl<I: Copy> Table<I> {
     fn new() -> Arc<Self> {
-        let seats = Seats { waiting: BTreeMap::new(), next: 0, turning: None, called: false, due: Vec::new() };
+        // The machine has never been turned.
+        let seats = Seats { waiting: Vec::new(), next: 0, turning: None, called: true, due: Due::default() };
         Arc::new(Self(Mutex::new(seats)))
     }
 
@@ -84,50 +147,62 @@ impl<I: Copy> Table<I> {
     pub(crate) fn call(&self, wants: impl Fn(I) -> bool) {
         let mut seats = self.seats();
         let Seats { waiting, turning, due, .. } = &mut *seats;
-        let others = waiting.iter().filter(|(seat, waiter)| Some(**seat) != *turning && wants(waiter.interest));
-        due.extend(others.map(|(_, waiter)| waiter.waker.clone()));
+        let others = waiting.iter().filter(|waiter| Some(waiter.seat) != *turning && wants(waiter.interest));
+        due.extend(others.map(|waiter| waiter.waker.clone()));
     }
 
-    /// Sits down, if it has no seat yet, to turn the machine. The calls so far are about what it looks at now.
-    fn begin(&self, seat: &mut Option<Seat>, rank: Rank, interest: I, waker: &Waker) {
+    /// An operation has to wait, in its seat or in a new one.
+    fn begin(&self, seat: &mut Option<Seat>, rank: Rank, interest: I, waker: &Waker, asked: bool) -> Begun {
         let mut seats = self.seats();
+        let new = seat.is_none();
         let seat = *seat.get_or_insert_with(|| {
             seats.next += 1;
             (rank, seats.next)
         });
-        match seats.waiting.get_mut(&seat) {
-            Some(waiter) => waiter.waker.clone_from(waker),
-            None => drop(seats.waiting.insert(seat, Waiter { interest, waker: waker.clone() })),
+        // A turn that has panicked is still on: the next finds out.
+        if !asked && seats.turning.is_none() && (!seats.called || new && seats.is_led(seat)) {
+            let mut due = Due::default();
+            if seats.called {
+                seats.add_leaders(&mut due);
+            }
+            seats.sit(seat, interest, waker);
+            return Begun::Waits(due);
         }
         seats.turning = Some(seat);
         seats.called = false;
+        Begun::Turns(seat)
     }
 
-    /// The turn is over; a call that came in it goes to the leader. `up` gets up from the seat first.
-    fn end(&self, up: Option<Seat>) -> Vec<Waker> {
+    /// The turn is over; a call that came in it goes to the leader. Who `waits` on sits down, else it gets up.
+    fn end(&self, seat: Seat, waits: Option<(I, &Waker)>) -> Due {
         let mut seats = self.seats();
         seats.turning = None;
-        if let Some(seat) = up {
-            seats.waiting.remove(&seat);
+        match waits {
+            Some((interest, waker)) => seats.sit(seat, interest, waker),
+            None => seats.rise(seat),
         }
         let mut due = mem::take(&mut seats.due);
         if seats.called {
-            due.append(&mut seats.leaders());
+            seats.add_leaders(&mut due);
         }
         due
     }
 
     /// Gets up without a turn. A call that the leader was woken for, and has not turned for, goes to the next; in
     /// another's turn the end of that looks after it.
-    fn leave(&self, seat: Seat) -> Vec<Waker> {
+    fn leave(&self, seat: Seat) -> Due {
         let mut seats = self.seats();
         if seats.turning == Some(seat) {
             // Its turn has panicked: what that left undone is for the next.
             seats.turning = None;
             seats.called = true;
         }
-        seats.waiting.remove(&seat);
-        if seats.called && seats.turning.is_none() { seats.leaders() } else { Vec::new() }
+        seats.rise(seat);
+        let mut due = Due::default();
+        if seats.called && seats.turning.is_none() {
+            seats.add_leaders(&mut due);
+        }
+        due
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats<I>> {
@@ -143,9 +218,12 @@ impl<I: Copy + Send + Sync> Wake for Table<I> {
     fn wake_by_ref(self: &Arc<Self>) {
         let mut seats = self.seats();
         seats.called = true;
-        let leaders = if seats.turning.is_none() { seats.leaders() } else { Vec::new() };
+        let mut due = Due::default();
+        if seats.turning.is_none() {
+            seats.add_leaders(&mut due);
+        }
         drop(seats);
-        leaders.into_iter().for_each(Waker::wake);
+        due.wake();
     }
 }
 
@@ -169,8 +247,13 @@ impl<M: Machine> Shared<M> {
     /// Does something to the machine, and has the leader turn it.
     pub(crate) fn command<R>(&self, command: impl FnOnce(&mut M) -> R) -> R {
         let result = command(&mut self.lock());
-        self.waker.wake_by_ref();
+        self.wake();
         result
+    }
+
+    /// Has the leader turn the machine, after it was told something.
+    pub(crate) fn wake(&self) {
+        self.waker.wake_by_ref();
     }
 }
 
@@ -205,16 +288,21 @@ impl<M: Machine> Operation<M> {
         let Shared { table, waker, .. } = &*self.shared;
         let mut machine = self.shared.lock();
         let mut result = condition(&mut machine);
-        let due = if result.is_pending() {
-            table.begin(&mut self.seat, self.rank, self.interest, cx.waker());
-            machine.turn(&mut Context::from_waker(waker), table);
-            result = condition(&mut machine);
-            table.end(if result.is_ready() { self.seat.take() } else { None })
+        let due = if result.is_ready() {
+            self.seat.take().map_or_else(Due::default, |seat| table.leave(seat))
         } else {
-            self.seat.take().map_or_else(Vec::new, |seat| table.leave(seat))
+            match table.begin(&mut self.seat, self.rank, self.interest, cx.waker(), machine.is_asked()) {
+                Begun::Waits(due) => due,
+                Begun::Turns(seat) => {
+                    machine.turn(&mut Context::from_waker(waker), table);
+                    result = condition(&mut machine);
+                    self.seat = result.is_pending().then_some(seat);
+                    table.end(seat, self.seat.map(|_| (self.interest, cx.waker())))
+                }
+            }
         };
         drop(machine);
-        due.into_iter().for_each(Waker::wake);
+        due.wake();
         result
     }
 
@@ -227,7 +315,7 @@ impl<M: Machine> Operation<M> {
 impl<M: Machine> Drop for Operation<M> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat {
-            self.shared.table.leave(seat).into_iter().for_each(Waker::wake);
+            self.shared.table.leave(seat).wake();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     mem,
     sync::Arc,
     task::{Context, Poll},
@@ -45,6 +46,27 @@ pub(crate) struct Arrived {
     pub(crate) body: RequestBody,
 }
 
+/// Stream ids, which are odd numbers in order, spread over a table. The peer chooses them, and can have them collide; but
+/// there are no more of them than `concurrentStreams`.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = u64::from(id >> 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+}
+
 /// What came up for one stream and was not fetched yet.
 #[derive(Default, Debug)]
 pub(crate) struct StreamState {
@@ -60,7 +82,7 @@ pub(crate) struct StreamState {
     pub(crate) owing: bool,
     /// How the last exchange ended.
     outcome: Option<(Key, Result<Sent, Error>)>,
-    /// The answers whose `Sending` is held, and how their exchanges ended: it may be polled after the next has ended.
+    /// The answers whose `Sending` waits, and how their exchanges ended: it may be polled after the next has ended.
     sendings: Vec<(Key, Option<Result<Sent, Error>>)>,
 }
 
@@ -73,10 +95,16 @@ impl StreamState {
     }
 
     fn ended(&mut self, key: Key, outcome: Result<Sent, Error>) {
-        for (_, kept) in self.sendings.iter_mut().filter(|(sending, _)| *sending == key) {
+        if let Some((_, kept)) = self.sendings.iter_mut().find(|(sending, _)| *sending == key) {
             *kept = Some(outcome.clone());
         }
         self.outcome = Some((key, outcome));
+    }
+
+    /// The outcome for a `Sending`, which then waits no longer.
+    fn take(&mut self, key: Key) -> Option<Result<Sent, Error>> {
+        let at = self.sendings.iter().position(|(sending, outcome)| *sending == key && outcome.is_some())?;
+        self.sendings.swap_remove(at).1
     }
 }
 
@@ -94,11 +122,13 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     pub(crate) engine: Engine<IO>,
     pub(crate) timer: T,
     pub(crate) protocol: Option<Protocol>,
-    pub(crate) streams: HashMap<u32, StreamState>,
+    pub(crate) streams: HashMap<u32, StreamState, BuildHasherDefault<IdHasher>>,
     /// Streams that nobody has fetched.
     pub(crate) arrivals: VecDeque<u32>,
     /// A request was asked for and has not come.
-    pub(crate) asked: bool,
+    asked: bool,
+    /// A turn may bring it.
+    asks: bool,
     pub(crate) closed: Option<CloseReason>,
     /// A turn has begun; still so when the next begins, if it panicked.
     turning: bool,
@@ -115,9 +145,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             engine,
             timer,
             protocol: None,
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             arrivals: VecDeque::new(),
             asked: false,
+            asks: false,
             closed: None,
             turning: false,
             told: false,
@@ -141,36 +172,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         self.outcome(key).map_ok(drop)
     }
 
-    /// Gives the whole answer, or the end of one.
+    /// Gives the whole answer, or the end of one, for which a `Sending` waits if it is `awaited`.
     pub(crate) fn answer(
         &mut self,
         key: Key,
+        awaited: bool,
         answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         answer(&mut self.engine)?;
         if let Some(stream) = self.streams.get_mut(&key.stream) {
             stream.owing = false;
+            if awaited {
+                stream.sendings.push((key, None));
+            }
         }
         Ok(())
     }
 
-    /// A `Sending` waits for the outcome.
-    pub(crate) fn hold(&mut self, key: Key) {
-        if let Some(stream) = self.streams.get_mut(&key.stream) {
-            stream.sendings.push((key, None));
-        }
-    }
-
-    /// As `outcome`, for an answer whose `Sending` is held.
+    /// As `outcome`, for a `Sending`, which has it once.
     pub(crate) fn sending(&mut self, key: Key) -> Poll<Result<Sent, Error>> {
-        let sendings = self.streams.get(&key.stream).map_or(&[][..], |stream| &stream.sendings);
-        match sendings.iter().find(|(sending, _)| *sending == key) {
-            Some((_, Some(outcome))) => Poll::Ready(outcome.clone()),
-            _ => self.outcome(key),
+        match self.streams.get_mut(&key.stream).and_then(|stream| stream.take(key)) {
+            Some(outcome) => Poll::Ready(outcome),
+            None if self.closed.is_some() => Poll::Ready(Err(self.ended())),
+            None => Poll::Pending,
         }
     }
 
-    /// The `Sending` is not held any more.
+    /// The `Sending` waits no longer.
     pub(crate) fn forget(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(&key.stream) {
             stream.sendings.retain(|(sending, _)| *sending != key);
@@ -191,6 +219,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
     pub(crate) fn ask(&mut self) {
         if !self.asked {
             self.asked = true;
+            self.asks = !self.engine.is_dry();
             self.engine.pull_requests(1);
         }
     }
@@ -263,11 +292,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
     type Interest = Interest;
 
+    fn is_asked(&self) -> bool {
+        self.asks
+    }
+
     fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Interest>) {
         if mem::replace(&mut self.turning, true) {
             let reason = CloseReason::new(CloseCode::Internal, "a turn of the connection has panicked");
             return self.note(Event::Closed(reason), table);
         }
+        self.asks = false;
         loop {
             let now = self.timer.now();
             self.engine.turn(cx, now);
@@ -333,11 +367,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
     fn drop(&mut self) {
         let id = self.id;
-        self.shared.command(|inner| match inner.streams.remove(&id) {
+        let mut inner = self.shared.lock();
+        let stream = inner.streams.remove(&id);
+        match &stream {
             Some(stream) if stream.owing || stream.upgraded => inner.engine.reset(id, ResetReason::Cancel),
             Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),
             _ if inner.protocol == Some(Protocol::Http1) => inner.engine.drain(),
-            _ => {}
-        });
+            // Nothing to turn for.
+            _ => return,
+        }
+        drop(inner);
+        self.shared.wake();
     }
 }

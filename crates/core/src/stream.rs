@@ -161,19 +161,15 @@ pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,
     /// Its outcome is kept for it.
-    held: bool,
+    waits: bool,
     refused: Option<Error>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Sending<IO, T> {
     fn new(handle: &Arc<Handle<IO, T>>, key: Key, answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>) -> Self {
-        let queued = handle.command(key, |inner| {
-            inner.answer(key, answer)?;
-            inner.hold(key);
-            Ok(())
-        });
-        let held = queued.is_ok();
-        Self { operation: handle.operation(Rank::Future), handle: handle.clone(), key, held, refused: queued.err() }
+        let queued = handle.command(key, |inner| inner.answer(key, true, answer));
+        let waits = queued.is_ok();
+        Self { operation: handle.operation(Rank::Future), handle: handle.clone(), key, waits, refused: queued.err() }
     }
 }
 
@@ -185,13 +181,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Future for Sending<IO, T> {
             return Poll::Ready(Err(error));
         }
         let key = self.key;
-        self.operation.poll(cx, |inner| inner.sending(key))
+        let sent = self.operation.poll(cx, |inner| inner.sending(key));
+        self.waits = sent.is_pending();
+        sent
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Sending<IO, T> {
     fn drop(&mut self) {
-        if self.held {
+        if self.waits {
             self.handle.shared.lock().forget(self.key);
         }
     }

@@ -20,6 +20,7 @@ mod sync {
 }
 
 use std::{
+    future::poll_fn,
     mem,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -67,12 +68,19 @@ struct Toy {
     got: [bool; 3],
     /// Asked for between turns, done in one.
     wanted: [bool; 3],
+    /// Some of it was asked for by a condition.
+    asked: bool,
 }
 
 impl Machine for Toy {
     type Interest = usize;
 
+    fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     fn turn(&mut self, cx: &mut Context<'_>, table: &Table<usize>) {
+        self.asked = false;
         self.relay.begin(cx.waker());
         let mut inner = Context::from_waker(&self.waker);
         loop {
@@ -94,11 +102,23 @@ impl Machine for Toy {
 fn shared() -> (Arc<Pipe>, Arc<Shared<Toy>>) {
     let (pipe, relay) = (Pipe::new(), Relay::new());
     let waker = Waker::from(relay.clone());
-    (pipe.clone(), Shared::new(Toy { pipe, relay, waker, got: [false; 3], wanted: [false; 3] }))
+    (pipe.clone(), Shared::new(Toy { pipe, relay, waker, got: [false; 3], wanted: [false; 3], asked: false }))
 }
 
 fn got(whom: usize) -> impl FnMut(&mut Toy) -> Poll<()> {
     move |toy| if toy.got[whom] { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// As `got`, and asks for it.
+fn asked(whom: usize) -> impl FnMut(&mut Toy) -> Poll<()> {
+    move |toy| {
+        if toy.got[whom] {
+            return Poll::Ready(());
+        }
+        toy.wanted[whom] = true;
+        toy.asked = true;
+        Poll::Pending
+    }
 }
 
 /// A thread that waits until something has come for `whom`.
@@ -214,6 +234,34 @@ fn what_comes_during_a_command_is_not_lost() {
         });
         peer.join().unwrap();
         waiting.join().unwrap();
+    });
+}
+
+#[test]
+fn what_operations_ask_for_is_done_whoever_leads() {
+    model(Some(3), || {
+        let (_pipe, shared) = shared();
+        let first = waits(&shared, Rank::Future, 0);
+        let second = Operation::new(&shared, Rank::Future, 1);
+        block_on(second.until(asked(1)));
+        shared.command(|toy| toy.wanted[0] = true);
+        first.join().unwrap();
+    });
+}
+
+#[test]
+fn a_leader_that_is_kept_aside_does_not_hold_up_its_own_task() {
+    model(Some(3), || {
+        let (pipe, shared) = shared();
+        let peer = thread::spawn(move || pipe.write(1));
+        block_on(async {
+            let mut held = Operation::new(&shared, Rank::Future, 0);
+            assert!(poll_fn(|cx| Poll::Ready(held.poll(cx, got(0)))).await.is_pending());
+            shared.command(|toy| toy.wanted[2] = true);
+            Operation::new(&shared, Rank::Future, 1).until(got(1)).await;
+            Operation::new(&shared, Rank::Future, 2).until(got(2)).await;
+        });
+        peer.join().unwrap();
     });
 }
 

@@ -150,6 +150,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         (self.io, self.incoming)
     }
 
+    /// Between exchanges, with nothing to read.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry && self.incoming.is_empty() && matches!(self.answering, Answering::Nothing)
+    }
+
     /// One read into what has come.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if self.dry {
