@@ -43,7 +43,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
         Self { shared: Shared::new(Inner::new(engine, timer)) }
     }
 
-    /// The next stream: one for an h1 connection, one for each request on h2. `None` when there will be none.
+    /// The next stream: one for an h1 connection, one for each request on h2, which has read a few ahead. `None` when there
+    /// will be none.
     ///
     /// Fails, once, when the peer broke the protocol or the transport failed. Cancel-safe: a stream that came while nobody
     /// waited is given to the next call.

@@ -22,6 +22,9 @@ use crate::{
     timer::Timer,
 };
 
+/// Requests that are asked for at a time on h2, which has read their heads anyway: a turn brings them all.
+const AHEAD: u32 = 16;
+
 /// The response has been sent: the transport took its last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -125,9 +128,9 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     pub(crate) streams: HashMap<u32, StreamState, BuildHasherDefault<IdHasher>>,
     /// Streams that nobody has fetched.
     pub(crate) arrivals: VecDeque<u32>,
-    /// A request was asked for and has not come.
-    asked: bool,
-    /// A turn may bring it.
+    /// Requests that were asked for and have not come.
+    asked: u32,
+    /// A turn may bring one.
     asks: bool,
     pub(crate) closed: Option<CloseReason>,
     /// A turn has begun; still so when the next begins, if it panicked.
@@ -147,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             protocol: None,
             streams: HashMap::default(),
             arrivals: VecDeque::new(),
-            asked: false,
+            asked: 0,
             asks: false,
             closed: None,
             turning: false,
@@ -215,12 +218,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
-    /// Asks the engine for one request, once.
+    /// Asks the engine for a request, unless one was asked for that has not come.
     pub(crate) fn ask(&mut self) {
-        if !self.asked {
-            self.asked = true;
+        if self.asked == 0 {
+            self.asked = if self.protocol == Some(Protocol::Http2) { AHEAD } else { 1 };
             self.asks = !self.engine.is_dry();
-            self.engine.pull_requests(1);
+            self.engine.pull_requests(self.asked);
         }
     }
 
@@ -240,7 +243,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 Interest::Connection
             }
             Event::Request { key, head, body } => {
-                self.asked = false;
+                self.asked = self.asked.saturating_sub(1);
                 let arrived = Arrived { key, head, body };
                 if self.protocol == Some(Protocol::Http2) {
                     self.streams.entry(key.stream).or_default().arrived(arrived);
