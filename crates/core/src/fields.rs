@@ -60,7 +60,7 @@ impl RequestFields {
     pub fn into_map(mut self) -> HeaderMap {
         match &mut self.0 {
             Came::Map(map) => mem::take(map),
-            Came::Text(text) => map_of(Bytes::from(mem::take(text))),
+            Came::Text(text) => map_of(text),
         }
     }
 }
@@ -93,10 +93,11 @@ fn write_text(map: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
-fn map_of(text: Bytes) -> HeaderMap {
+fn map_of(text: &[u8]) -> HeaderMap {
+    let text = room::keep(text);
     let mut map = room::headers();
-    let mut parts = text.split(|&byte| byte == 0);
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+    let mut rest = &text[..];
+    while let (Some(name), Some(value)) = (until_nul(&mut rest), until_nul(&mut rest)) {
         // The parser takes the names that this takes.
         let Ok(name) = HeaderName::from_lowercase(name) else { continue };
         let value = field_value(if value.is_empty() { Bytes::new() } else { text.slice_ref(value) });
@@ -104,6 +105,28 @@ fn map_of(text: Bytes) -> HeaderMap {
         let _ = map.try_append(name, value);
     }
     map
+}
+
+/// What stands before the next NUL, taken from the front.
+fn until_nul<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (front, behind) = rest.split_at_checked(find_nul(rest)?)?;
+    *rest = &behind[1..];
+    Some(front)
+}
+
+/// Where the first NUL is, looked for in eight bytes at a time: the fields are short, and all of them are gone through.
+fn find_nul(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (words, rest) = text.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of each zero byte, up to the first of them at least.
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return Some(at * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&byte| byte == 0).map(|at| words.len() * 8 + at)
 }
 
 /// The fields of a response, checked as they are pushed. What speaks of the framing and of the connection is noted, and
@@ -338,6 +361,17 @@ mod tests {
         let mut text = Vec::new();
         RequestFields::from(map).write_text(&mut text);
         assert_eq!(text, b"set-cookie\0a\0set-cookie\0b\xe9\0x-empty\0\0");
+    }
+
+    #[test]
+    fn the_first_nul_is_found_wherever_it_is() {
+        for length in 0..40 {
+            assert_eq!(find_nul(&vec![b'\xff'; length]), None);
+            for at in 0..length {
+                let text: Vec<u8> = (0..length).map(|byte| if byte < at { 1 << (byte % 8) } else { 0 }).collect();
+                assert_eq!(find_nul(&text), Some(at));
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     thread::LocalKey,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 /// Bytes of a read buffer.
@@ -20,12 +20,15 @@ const MAPS: usize = 128;
 const TEXTS: usize = 3;
 /// A text with more room than this is not kept.
 const TEXT_BYTES: usize = 4 << 10;
+/// Bytes of the memory that small pieces share.
+const SHARED_BYTES: usize = 4 << 10;
 /// A map with room for more fields than this is not kept.
 const MAP_FIELDS: usize = 48;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static HEADERS: Pool<HeaderMap> = const { Pool::new(MAPS) };
+    static SHARED: Cell<BytesMut> = Cell::default();
     static TEXT: Pool<Vec<u8>> = const { Pool::new(TEXTS) };
 }
 
@@ -94,6 +97,25 @@ pub(crate) fn recycle(mut headers: HeaderMap) {
     }
     headers.clear();
     Pool::give(&HEADERS, headers);
+}
+
+/// Copies a text, to be kept in slices. Small ones lie side by side: one that is kept for long holds no more than that.
+pub(crate) fn keep(text: &[u8]) -> Bytes {
+    if text.len() > SHARED_BYTES / 4 {
+        return Bytes::copy_from_slice(text);
+    }
+    let copied = SHARED.try_with(|cell| {
+        let mut shared = cell.take();
+        if shared.capacity() < text.len() {
+            // All of it again, if nobody keeps any.
+            shared.reserve(SHARED_BYTES);
+        }
+        shared.extend_from_slice(text);
+        let copy = shared.split().freeze();
+        cell.set(shared);
+        copy
+    });
+    copied.unwrap_or_else(|_| Bytes::copy_from_slice(text))
 }
 
 /// An empty text, with room in it if there is one.
