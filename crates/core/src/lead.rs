@@ -58,31 +58,41 @@ struct Waiter<I> {
     waker: Waker,
 }
 
-/// To be woken once nothing is locked: nobody or one, as a rule.
+/// Room for the wakers of a turn that wakes more than one.
+const MANY: usize = 16;
+
+/// To be woken once nothing is locked.
 #[derive(Default)]
 #[must_use]
-struct Due {
-    first: Option<Waker>,
-    others: Vec<Waker>,
+enum Due {
+    #[default]
+    Nobody,
+    One(Waker),
+    Many(Vec<Waker>),
 }
 
 impl Due {
     fn wake(self) {
-        if let Some(first) = self.first {
-            first.wake();
-            self.others.into_iter().for_each(Waker::wake);
+        match self {
+            Self::Nobody => {}
+            Self::One(waker) => waker.wake(),
+            Self::Many(wakers) => wakers.into_iter().for_each(Waker::wake),
         }
     }
-}
 
-impl Extend<Waker> for Due {
-    fn extend<W: IntoIterator<Item = Waker>>(&mut self, wakers: W) {
-        for waker in wakers {
-            match &self.first {
-                None => self.first = Some(waker),
-                Some(_) => self.others.push(waker),
+    fn push(&mut self, waker: Waker) {
+        *self = match mem::take(self) {
+            Self::Nobody => Self::One(waker),
+            Self::One(first) => {
+                let mut wakers = Vec::with_capacity(MANY);
+                wakers.extend([first, waker]);
+                Self::Many(wakers)
             }
-        }
+            Self::Many(mut wakers) => {
+                wakers.push(waker);
+                Self::Many(wakers)
+            }
+        };
     }
 }
 
@@ -103,7 +113,7 @@ impl<I> Seats<I> {
     fn add_leaders(&self, due: &mut Due) {
         let all = self.waiting.first().is_some_and(|first| first.seat.0 == Rank::Half);
         let many = if all { self.waiting.len() } else { 1 };
-        due.extend(self.waiting.iter().take(many).map(|waiter| waiter.waker.clone()));
+        self.waiting.iter().take(many).for_each(|waiter| due.push(waiter.waker.clone()));
     }
 
     /// Who leads, if it is one that can be relied on, and not `seat`.
@@ -148,7 +158,7 @@ impl<I: Copy> Table<I> {
         let mut seats = self.seats();
         let Seats { waiting, turning, due, .. } = &mut *seats;
         let others = waiting.iter().filter(|waiter| Some(waiter.seat) != *turning && wants(waiter.interest));
-        due.extend(others.map(|waiter| waiter.waker.clone()));
+        others.for_each(|waiter| due.push(waiter.waker.clone()));
     }
 
     /// An operation has to wait, in its seat or in a new one.

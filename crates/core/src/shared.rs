@@ -70,10 +70,21 @@ impl Hasher for IdHasher {
     }
 }
 
+/// How an exchange ended.
+#[derive(Debug)]
+struct Ended {
+    key: Key,
+    outcome: Result<Sent, Error>,
+    /// Its `Sending` waits.
+    awaited: bool,
+}
+
 /// What came up for one stream and was not fetched yet.
 #[derive(Default, Debug)]
 pub(crate) struct StreamState {
     pub(crate) request: Option<Arrived>,
+    /// The last turn that brought something up for it.
+    changed: u64,
     /// The request that came last. The next comes when its exchange has ended.
     current: Option<Key>,
     /// The answer to a pull of the current request's body.
@@ -83,10 +94,12 @@ pub(crate) struct StreamState {
     pub(crate) upgraded: bool,
     /// A request was fetched and the caller has not given its whole answer.
     pub(crate) owing: bool,
+    /// The answer on its way, if its `Sending` waits.
+    awaited: Option<Key>,
     /// How the last exchange ended.
-    outcome: Option<(Key, Result<Sent, Error>)>,
-    /// The answers whose `Sending` waits, and how their exchanges ended: it may be polled after the next has ended.
-    sendings: Vec<(Key, Option<Result<Sent, Error>>)>,
+    last: Option<Ended>,
+    /// Those before it whose `Sending` waits still.
+    earlier: Vec<Ended>,
 }
 
 impl StreamState {
@@ -98,16 +111,19 @@ impl StreamState {
     }
 
     fn ended(&mut self, key: Key, outcome: Result<Sent, Error>) {
-        if let Some((_, kept)) = self.sendings.iter_mut().find(|(sending, _)| *sending == key) {
-            *kept = Some(outcome.clone());
-        }
-        self.outcome = Some((key, outcome));
+        let awaited = self.awaited.take_if(|awaited| *awaited == key).is_some();
+        let before = self.last.replace(Ended { key, outcome, awaited });
+        self.earlier.extend(before.filter(|before| before.awaited));
     }
 
     /// The outcome for a `Sending`, which then waits no longer.
     fn take(&mut self, key: Key) -> Option<Result<Sent, Error>> {
-        let at = self.sendings.iter().position(|(sending, outcome)| *sending == key && outcome.is_some())?;
-        self.sendings.swap_remove(at).1
+        if let Some(last) = self.last.as_mut().filter(|last| last.key == key) {
+            last.awaited = false;
+            return Some(last.outcome.clone());
+        }
+        let at = self.earlier.iter().position(|ended| ended.key == key)?;
+        Some(self.earlier.swap_remove(at).outcome)
     }
 }
 
@@ -133,6 +149,9 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     /// A turn may bring one.
     asks: bool,
     pub(crate) closed: Option<CloseReason>,
+    turns: u64,
+    /// The last turn that brought streams up.
+    changed: u64,
     /// A turn has begun; still so when the next begins, if it panicked.
     turning: bool,
     /// The failure that closed it was told.
@@ -153,6 +172,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             asked: 0,
             asks: false,
             closed: None,
+            turns: 0,
+            changed: 0,
             turning: false,
             told: false,
         }
@@ -160,8 +181,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// The sent answer to `key`'s request, or why it was not.
     pub(crate) fn outcome(&self, key: Key) -> Poll<Result<Sent, Error>> {
-        match self.streams.get(&key.stream).and_then(|stream| stream.outcome.as_ref()) {
-            Some((ended, outcome)) if *ended == key => Poll::Ready(outcome.clone()),
+        match self.streams.get(&key.stream).and_then(|stream| stream.last.as_ref()) {
+            Some(last) if last.key == key => Poll::Ready(last.outcome.clone()),
             _ if self.closed.is_some() => Poll::Ready(Err(self.ended())),
             _ => Poll::Pending,
         }
@@ -185,9 +206,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         answer(&mut self.engine)?;
         if let Some(stream) = self.streams.get_mut(&key.stream) {
             stream.owing = false;
-            if awaited {
-                stream.sendings.push((key, None));
-            }
+            stream.awaited = awaited.then_some(key);
         }
         Ok(())
     }
@@ -204,7 +223,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
     /// The `Sending` waits no longer.
     pub(crate) fn forget(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(&key.stream) {
-            stream.sendings.retain(|(sending, _)| *sending != key);
+            stream.awaited.take_if(|awaited| *awaited == key);
+            stream.take(key);
         }
     }
 
@@ -232,26 +252,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         self.protocol == Some(Protocol::Http1) && !self.streams.contains_key(&key.stream)
     }
 
-    fn note(&mut self, event: Event, table: &Table<Interest>) {
-        let interest = match event {
+    fn note(&mut self, event: Event) {
+        match event {
             Event::Open(protocol) => {
                 self.protocol = Some(protocol);
                 if protocol == Protocol::Http1 {
                     self.arrivals.push_back(1);
                     self.streams.insert(1, StreamState::default());
+                    self.changed = self.turns;
                 }
-                Interest::Connection
             }
             Event::Request { key, head, body } => {
                 self.asked = self.asked.saturating_sub(1);
-                let arrived = Arrived { key, head, body };
                 if self.protocol == Some(Protocol::Http2) {
-                    self.streams.entry(key.stream).or_default().arrived(arrived);
                     self.arrivals.push_back(key.stream);
-                    Interest::Connection
-                } else {
-                    self.tell(key, |stream| stream.arrived(arrived))
+                    self.streams.insert(key.stream, StreamState::default());
+                    self.changed = self.turns;
                 }
+                self.tell(key, |stream| stream.arrived(Arrived { key, head, body }));
             }
             Event::Chunk { key, bytes } => self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::Chunk(bytes)))),
             Event::End { key, trailers } => {
@@ -266,21 +284,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 stream.ended(key, Err(error));
             }),
             Event::Upgraded(key) => self.tell(key, |stream| stream.upgraded = true),
-            Event::Refused(_) => return,
-            Event::Closed(reason) => {
-                self.closed = Some(reason);
-                return table.call(|_| true);
-            }
-        };
-        table.call(|wanted| wanted == interest);
+            Event::Refused(_) => {}
+            Event::Closed(reason) => self.closed = Some(reason),
+        }
     }
 
     /// Leaves a word for the handles of a stream, if it has any.
-    fn tell(&mut self, key: Key, word: impl FnOnce(&mut StreamState)) -> Interest {
+    fn tell(&mut self, key: Key, word: impl FnOnce(&mut StreamState)) {
         if let Some(stream) = self.streams.get_mut(&key.stream) {
             word(stream);
+            stream.changed = self.turns;
         }
-        Interest::Stream(key.stream)
+    }
+
+    /// Something has come up in this turn for who waits for `interest`.
+    fn concerns(&self, interest: Interest) -> bool {
+        let changed = match interest {
+            Interest::Connection => Some(self.changed),
+            Interest::Stream(id) => self.streams.get(&id).map(|stream| stream.changed),
+            Interest::End => None,
+        };
+        self.closed.is_some() || changed == Some(self.turns)
     }
 
     /// What a call on a connection that has ended is answered with.
@@ -301,10 +325,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
 
     fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Interest>) {
         if mem::replace(&mut self.turning, true) {
-            let reason = CloseReason::new(CloseCode::Internal, "a turn of the connection has panicked");
-            return self.note(Event::Closed(reason), table);
+            self.closed = Some(CloseReason::new(CloseCode::Internal, "a turn of the connection has panicked"));
+            return table.call(|_| true);
         }
         self.asks = false;
+        self.turns += 1;
+        let mut noted = false;
         loop {
             let now = self.timer.now();
             self.engine.turn(cx, now);
@@ -315,13 +341,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
                         refused = true;
                         self.engine.reset(key.stream, ResetReason::Refused);
                     }
-                    event => self.note(event, table),
+                    event => {
+                        noted = true;
+                        self.note(event);
+                    }
                 }
             }
             let late = self.engine.deadline().is_some_and(|deadline| self.timer.poll_until(deadline, cx).is_ready());
             if !(refused || late) {
                 break;
             }
+        }
+        if noted {
+            table.call(|interest| self.concerns(interest));
         }
         self.turning = false;
     }

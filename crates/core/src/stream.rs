@@ -1,7 +1,7 @@
 //! A stream, split into the half that brings requests and the half that takes answers.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,7 +19,7 @@ use crate::{
     key::Key,
     lead::Rank,
     response::ResponseHead,
-    shared::{Handle, Operation, Sent},
+    shared::{Arrived, Handle, Inner, Operation, Sent},
     timer::Timer,
     upgraded::Upgraded,
 };
@@ -62,31 +62,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
     /// given to the next call.
     pub async fn next(&mut self) -> Option<Result<(Key, Request<Body<IO, T>>), Error>> {
         let id = self.handle.id;
-        let arrived = self
-            .handle
-            .until(|inner| {
-                let stream = inner.streams.get_mut(&id);
-                if let Some((stream, arrived)) = stream.and_then(|stream| stream.request.take().map(|it| (stream, it)))
-                {
-                    stream.owing = true;
-                    return Poll::Ready(Some(arrived));
-                }
-                if inner.closed.is_some() || inner.protocol == Some(Protocol::Http2) {
-                    return Poll::Ready(None);
-                }
-                inner.ask();
-                Poll::Pending
-            })
-            .await?;
-        let mut request = Request::new(Body::new(self.handle.clone(), arrived.key, arrived.body));
-        *request.method_mut() = arrived.head.method;
-        *request.uri_mut() = arrived.head.uri;
-        *request.version_mut() = arrived.head.version;
-        *request.headers_mut() = arrived.head.headers.into_map();
-        if let Some(upgrade) = arrived.head.upgrade {
+        let mut operation = self.handle.operation(Rank::Future);
+        let arrived = |inner: &mut Inner<IO, T>| {
+            let stream = inner.streams.get_mut(&id);
+            if let Some((stream, arrived)) = stream.and_then(|stream| stream.request.take().map(|it| (stream, it))) {
+                stream.owing = true;
+                return Poll::Ready(Some(arrived));
+            }
+            if inner.closed.is_some() || inner.protocol == Some(Protocol::Http2) {
+                return Poll::Ready(None);
+            }
+            inner.ask();
+            Poll::Pending
+        };
+        // A request is large: it is made where it is handed over.
+        poll_fn(|cx| operation.poll(cx, arrived).map(|arrived| arrived.map(|arrived| Ok(self.request(arrived))))).await
+    }
+
+    fn request(&self, Arrived { key, head, body }: Arrived) -> (Key, Request<Body<IO, T>>) {
+        let mut request = Request::new(Body::new(self.handle.clone(), key, body));
+        *request.method_mut() = head.method;
+        *request.uri_mut() = head.uri;
+        *request.version_mut() = head.version;
+        *request.headers_mut() = head.headers.into_map();
+        if let Some(upgrade) = head.upgrade {
             request.extensions_mut().insert(upgrade);
         }
-        Some(Ok((arrived.key, request)))
+        (key, request)
     }
 }
 
