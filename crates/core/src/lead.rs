@@ -2,13 +2,13 @@
 //!
 //! An operation that is polled and has to wait turns the machine itself, if there is anything to do. What the machine
 //! waits for (the transport, the timer) wakes one of the waiting operations, the leader; the others are woken when something
-//! comes up that they want. One that comes to where another leads has that turn, so that what many have told the machine is
-//! done in one turn; polled again, it turns by itself. A leader that ends or is dropped hands over. With nobody waiting
-//! nothing runs.
+//! comes up that they want. One that comes to where another leads gives way once, so that a turn does what many have told
+//! the machine; polled again, it turns by itself. A leader that ends or is dropped hands over. With nobody waiting nothing
+//! runs.
 //!
 //! ```text
 //! poll   look --pending--> nothing to do: sit down --> unlock
-//!                          another leads: sit down --> unlock --> wake the leader
+//!                          another leads, and it is the first time: sit down --> unlock --> wake oneself
 //!                          else: turn, look again, sit down or get up --> unlock --> wake who is due
 //! drop   get up --> wake the next leader, if the machine has called since its last turn
 //! call   of the machine's waker: in a turn, note it; else note it and wake the leader
@@ -30,8 +30,11 @@ pub(crate) trait Machine {
     /// What an operation may wait for.
     type Interest: Copy + Send + Sync + 'static;
 
-    /// Does all the work there is, calls those who want what came up, and has `cx` woken when there is more.
-    fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Self::Interest>);
+    /// Does all the work there is, and has `cx` woken when there is more.
+    fn turn(&mut self, cx: &mut Context<'_>);
+
+    /// The last turn has brought up something for who waits for `interest`.
+    fn concerns(&self, interest: Self::Interest) -> bool;
 
     /// A condition has asked for something, which takes a turn.
     fn is_asked(&self) -> bool;
@@ -104,8 +107,6 @@ struct Seats<I> {
     turning: Option<Seat>,
     /// The machine has called since its last turn began.
     called: bool,
-    /// To be woken when the turn is over and the machine unlocked.
-    due: Due,
 }
 
 impl<I> Seats<I> {
@@ -116,7 +117,7 @@ impl<I> Seats<I> {
         self.waiting.iter().take(many).for_each(|waiter| due.push(waiter.waker.clone()));
     }
 
-    /// Who leads, if it is one that can be relied on, and not `seat`.
+    /// Another than who is in `seat` leads, and is polled when it is woken.
     fn is_led(&self, seat: Seat) -> bool {
         self.waiting.first().is_some_and(|first| first.seat < seat && first.seat.0 != Rank::Half)
     }
@@ -137,28 +138,20 @@ impl<I> Seats<I> {
 
 /// What an operation does that has to wait.
 enum Begun {
-    /// It has sat down. Those are to be woken.
+    /// It has sat down, and is woken itself if it has only given way.
     Waits(Due),
     /// It turns the machine, then calls `end`. The calls so far are about what it looks at now.
     Turns(Seat),
 }
 
 /// Who waits, and for what. As a waker, which is the one that the machine sees, it wakes the leader.
-pub(crate) struct Table<I>(Mutex<Seats<I>>);
+struct Table<I>(Mutex<Seats<I>>);
 
 impl<I: Copy> Table<I> {
     fn new() -> Arc<Self> {
         // The machine has never been turned.
-        let seats = Seats { waiting: Vec::new(), next: 0, turning: None, called: true, due: Due::default() };
+        let seats = Seats { waiting: Vec::new(), next: 0, turning: None, called: true };
         Arc::new(Self(Mutex::new(seats)))
-    }
-
-    /// Something has come up: all who wait for what `wants` it are due. Who turns the machine looks by itself.
-    pub(crate) fn call(&self, wants: impl Fn(I) -> bool) {
-        let mut seats = self.seats();
-        let Seats { waiting, turning, due, .. } = &mut *seats;
-        let others = waiting.iter().filter(|waiter| Some(waiter.seat) != *turning && wants(waiter.interest));
-        others.for_each(|waiter| due.push(waiter.waker.clone()));
     }
 
     /// An operation has to wait, in its seat or in a new one.
@@ -171,27 +164,26 @@ impl<I: Copy> Table<I> {
         });
         // A turn that has panicked is still on: the next finds out.
         if !asked && seats.turning.is_none() && (!seats.called || new && seats.is_led(seat)) {
-            let mut due = Due::default();
-            if seats.called {
-                seats.add_leaders(&mut due);
-            }
             seats.sit(seat, interest, waker);
-            return Begun::Waits(due);
+            return Begun::Waits(if seats.called { Due::One(waker.clone()) } else { Due::Nobody });
         }
         seats.turning = Some(seat);
         seats.called = false;
         Begun::Turns(seat)
     }
 
-    /// The turn is over; a call that came in it goes to the leader. Who `waits` on sits down, else it gets up.
-    fn end(&self, seat: Seat, waits: Option<(I, &Waker)>) -> Due {
+    /// The turn is over: those are due whom it `concerns`, and the leader, if a call came in it. Who `waits` on sits down,
+    /// else it gets up.
+    fn end(&self, seat: Seat, waits: Option<(I, &Waker)>, concerns: impl Fn(I) -> bool) -> Due {
         let mut seats = self.seats();
         seats.turning = None;
+        let mut due = Due::default();
+        let others = seats.waiting.iter().filter(|waiter| waiter.seat != seat && concerns(waiter.interest));
+        others.for_each(|waiter| due.push(waiter.waker.clone()));
         match waits {
             Some((interest, waker)) => seats.sit(seat, interest, waker),
             None => seats.rise(seat),
         }
-        let mut due = mem::take(&mut seats.due);
         if seats.called {
             seats.add_leaders(&mut due);
         }
@@ -263,7 +255,7 @@ impl<M: Machine> Shared<M> {
 
     /// Has the leader turn the machine, after it was told something.
     pub(crate) fn wake(&self) {
-        self.waker.wake_by_ref();
+        self.table.wake_by_ref();
     }
 }
 
@@ -304,10 +296,11 @@ impl<M: Machine> Operation<M> {
             match table.begin(&mut self.seat, self.rank, self.interest, cx.waker(), machine.is_asked()) {
                 Begun::Waits(due) => due,
                 Begun::Turns(seat) => {
-                    machine.turn(&mut Context::from_waker(waker), table);
+                    machine.turn(&mut Context::from_waker(waker));
                     result = condition(&mut machine);
                     self.seat = result.is_pending().then_some(seat);
-                    table.end(seat, self.seat.map(|_| (self.interest, cx.waker())))
+                    let waits = self.seat.map(|_| (self.interest, cx.waker()));
+                    table.end(seat, waits, |interest| machine.concerns(interest))
                 }
             }
         };

@@ -18,7 +18,7 @@ use crate::{
     error::{CloseCode, CloseReason, Code, Error},
     event::{Event, Protocol, RequestBody, RequestHead},
     key::Key,
-    lead::{self, Machine, Rank, Table},
+    lead::{self, Machine, Rank},
     timer::Timer,
 };
 
@@ -297,16 +297,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
-    /// Something has come up in this turn for who waits for `interest`.
-    fn concerns(&self, interest: Interest) -> bool {
-        let changed = match interest {
-            Interest::Connection => Some(self.changed),
-            Interest::Stream(id) => self.streams.get(&id).map(|stream| stream.changed),
-            Interest::End => None,
-        };
-        self.closed.is_some() || changed == Some(self.turns)
-    }
-
     /// What a call on a connection that has ended is answered with.
     pub(crate) fn ended(&self) -> Error {
         match &self.closed {
@@ -323,14 +313,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
         self.asks
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>, table: &Table<Interest>) {
+    fn concerns(&self, interest: Interest) -> bool {
+        let changed = match interest {
+            _ if self.closed.is_some() => return true,
+            Interest::Connection => Some(self.changed),
+            Interest::Stream(id) => self.streams.get(&id).map(|stream| stream.changed),
+            Interest::End => None,
+        };
+        changed == Some(self.turns)
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) {
         if mem::replace(&mut self.turning, true) {
             self.closed = Some(CloseReason::new(CloseCode::Internal, "a turn of the connection has panicked"));
-            return table.call(|_| true);
+            return;
         }
         self.asks = false;
         self.turns += 1;
-        let mut noted = false;
         loop {
             let now = self.timer.now();
             self.engine.turn(cx, now);
@@ -341,19 +340,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
                         refused = true;
                         self.engine.reset(key.stream, ResetReason::Refused);
                     }
-                    event => {
-                        noted = true;
-                        self.note(event);
-                    }
+                    event => self.note(event),
                 }
             }
             let late = self.engine.deadline().is_some_and(|deadline| self.timer.poll_until(deadline, cx).is_ready());
             if !(refused || late) {
                 break;
             }
-        }
-        if noted {
-            table.call(|interest| self.concerns(interest));
         }
         self.turning = false;
     }

@@ -26,7 +26,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use lead::{Machine, Operation, Rank, Shared, Table};
+use lead::{Machine, Operation, Rank, Shared};
 use loom::{future::block_on, thread};
 use relay::Relay;
 use sync::{Mutex, lock};
@@ -66,6 +66,8 @@ struct Toy {
     relay: Arc<Relay>,
     waker: Waker,
     got: [bool; 3],
+    /// Of that, what the last turn brought.
+    news: [bool; 3],
     /// Asked for between turns, done in one.
     wanted: [bool; 3],
     /// Some of it was asked for by a condition.
@@ -79,8 +81,13 @@ impl Machine for Toy {
         self.asked
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>, table: &Table<usize>) {
+    fn concerns(&self, whom: usize) -> bool {
+        self.news[whom]
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) {
         self.asked = false;
+        self.news = [false; 3];
         self.relay.begin(cx.waker());
         let mut inner = Context::from_waker(&self.waker);
         loop {
@@ -89,7 +96,7 @@ impl Machine for Toy {
             let asked = (0..3).filter(|&whom| mem::take(&mut self.wanted[whom]));
             for whom in came.into_iter().chain(asked) {
                 self.got[whom] = true;
-                table.call(|wants| wants == whom);
+                self.news[whom] = true;
             }
             if !self.relay.woken() {
                 break;
@@ -102,7 +109,10 @@ impl Machine for Toy {
 fn shared() -> (Arc<Pipe>, Arc<Shared<Toy>>) {
     let (pipe, relay) = (Pipe::new(), Relay::new());
     let waker = Waker::from(relay.clone());
-    (pipe.clone(), Shared::new(Toy { pipe, relay, waker, got: [false; 3], wanted: [false; 3], asked: false }))
+    (
+        pipe.clone(),
+        Shared::new(Toy { pipe, relay, waker, got: [false; 3], news: [false; 3], wanted: [false; 3], asked: false }),
+    )
 }
 
 fn got(whom: usize) -> impl FnMut(&mut Toy) -> Poll<()> {
@@ -246,6 +256,17 @@ fn what_operations_ask_for_is_done_whoever_leads() {
         block_on(second.until(asked(1)));
         shared.command(|toy| toy.wanted[0] = true);
         first.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_told_the_machine_is_done_though_the_leader_is_not_polled() {
+    model(Some(3), || {
+        let (_pipe, shared) = shared();
+        let held = forgotten(&shared, Rank::Future, 0);
+        shared.command(|toy| toy.wanted[1] = true);
+        waits(&shared, Rank::Future, 1).join().unwrap();
+        drop(held);
     });
 }
 
