@@ -36,8 +36,8 @@ pub(crate) trait Machine {
     /// The last turn has brought up something for who waits for `interest`.
     fn concerns(&self, interest: Self::Interest) -> bool;
 
-    /// A condition has asked for something, which takes a turn.
-    fn is_asked(&self) -> bool;
+    /// There is something to turn for that nothing has called about: a condition has asked for it, or it is overdue.
+    fn is_due(&self) -> bool;
 }
 
 /// Who leads before whom; among equals, who has waited longest.
@@ -155,7 +155,14 @@ impl<I: Copy> Table<I> {
     }
 
     /// An operation has to wait, in its seat or in a new one.
-    fn begin(&self, seat: &mut Option<Seat>, rank: Rank, interest: I, waker: &Waker, asked: bool) -> Begun {
+    fn begin(
+        &self,
+        seat: &mut Option<Seat>,
+        rank: Rank,
+        interest: I,
+        waker: &Waker,
+        is_due: impl FnOnce() -> bool,
+    ) -> Begun {
         let mut seats = self.seats();
         let new = seat.is_none();
         let seat = *seat.get_or_insert_with(|| {
@@ -163,7 +170,7 @@ impl<I: Copy> Table<I> {
             (rank, seats.next)
         });
         // A turn that has panicked is still on: the next finds out.
-        if !asked && seats.turning.is_none() && (!seats.called || new && seats.is_led(seat)) {
+        if seats.turning.is_none() && (!seats.called || new && seats.is_led(seat)) && !is_due() {
             seats.sit(seat, interest, waker);
             return Begun::Waits(if seats.called { Due::One(waker.clone()) } else { Due::Nobody });
         }
@@ -293,7 +300,7 @@ impl<M: Machine> Operation<M> {
         let due = if result.is_ready() {
             self.seat.take().map_or_else(Due::default, |seat| table.leave(seat))
         } else {
-            match table.begin(&mut self.seat, self.rank, self.interest, cx.waker(), machine.is_asked()) {
+            match table.begin(&mut self.seat, self.rank, self.interest, cx.waker(), || machine.is_due()) {
                 Begun::Waits(due) => due,
                 Begun::Turns(seat) => {
                     machine.turn(&mut Context::from_waker(waker));

@@ -309,8 +309,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
     type Interest = Interest;
 
-    fn is_asked(&self) -> bool {
-        self.asks
+    fn is_due(&self) -> bool {
+        self.asks || self.engine.deadline().is_some_and(|deadline| self.timer.now() >= deadline)
     }
 
     fn concerns(&self, interest: Interest) -> bool {

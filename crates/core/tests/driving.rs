@@ -12,6 +12,8 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
+    thread::sleep,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -100,6 +102,19 @@ fn a_read_of_a_tunnel_that_was_given_up_does_not_stop_the_other_streams() {
         other.await.unwrap();
         drop(tunnel);
     });
+}
+
+#[test]
+fn a_driver_that_is_polled_by_hand_sees_a_timeout_without_a_timer() {
+    let (_client, server) = duplex(1 << 16);
+    let mut config = Config::default();
+    config.timeouts.handshake = Some(Duration::from_millis(10));
+    let connection = Connection::new(0, server, Arc::new(config), NoTimer);
+    let mut driver = pin!(connection.driver());
+    assert!(poll_once(driver.as_mut()).is_pending());
+    sleep(Duration::from_millis(11));
+    let Poll::Ready(reason) = poll_once(driver) else { panic!("the timeout was not seen") };
+    assert_eq!(reason.code, CloseCode::HandshakeTimeout);
 }
 
 /// A transport that panics when it is told to.

@@ -77,7 +77,7 @@ struct Toy {
 impl Machine for Toy {
     type Interest = usize;
 
-    fn is_asked(&self) -> bool {
+    fn is_due(&self) -> bool {
         self.asked
     }
 
