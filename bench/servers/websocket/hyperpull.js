@@ -1,7 +1,7 @@
 import { listen } from '../../../index.js'
 import { options } from '../options.js'
 import { accept, adopt } from './adopt.js'
-for await (const connection of await listen(options)) void onConnection(connection)
+for await (const connection of await listen(options)) onConnection(connection).catch(console.error)
 
 async function onConnection(connection) {
   for await (const stream of connection) for await (const request of stream) await onRequest(stream, request)

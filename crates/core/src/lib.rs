@@ -161,6 +161,7 @@
 #![deny(unsafe_code)]
 
 mod body;
+mod by_id;
 mod closing;
 pub mod config;
 mod connection;

@@ -1,8 +1,7 @@
 //! What the handles of one connection share: the engine, and what it brought up. They drive it together ([`lead`]).
 
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
+    collections::VecDeque,
     mem,
     sync::Arc,
     task::{Context, Poll},
@@ -14,6 +13,7 @@ use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    by_id::ById,
     engine::{Engine, ResetReason},
     error::{CloseCode, CloseReason, Code, Error},
     event::{Event, Protocol, RequestBody, RequestHead},
@@ -47,27 +47,6 @@ pub(crate) struct Arrived {
     pub(crate) key: Key,
     pub(crate) head: Box<RequestHead>,
     pub(crate) body: RequestBody,
-}
-
-/// Stream ids, which are odd numbers in order, spread over a table. The peer chooses them, and can have them collide; but
-/// there are no more of them than `concurrentStreams`.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = u64::from(id >> 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
 }
 
 /// How an exchange ended.
@@ -141,7 +120,7 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     pub(crate) engine: Engine<IO>,
     pub(crate) timer: T,
     pub(crate) protocol: Option<Protocol>,
-    pub(crate) streams: HashMap<u32, StreamState, BuildHasherDefault<IdHasher>>,
+    pub(crate) streams: ById<StreamState>,
     /// Streams that nobody has fetched.
     pub(crate) arrivals: VecDeque<u32>,
     /// Requests that were asked for and have not come.
@@ -167,7 +146,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             engine,
             timer,
             protocol: None,
-            streams: HashMap::default(),
+            streams: ById::default(),
             arrivals: VecDeque::new(),
             asked: 0,
             asks: false,

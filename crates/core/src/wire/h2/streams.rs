@@ -1,12 +1,7 @@
 //! The open streams of a connection, by identifier.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use super::stream::Stream;
-use crate::io::room::Pool;
+use crate::{by_id::ById, io::room::Pool};
 
 /// The place of a stream in memory, large enough to be used again.
 pub(super) type Place = Box<Option<Stream>>;
@@ -15,28 +10,8 @@ thread_local! {
     static PLACES: Pool<Place> = const { Pool::new(128) };
 }
 
-/// Stream identifiers are small numbers that the peer counts up: multiplying spreads them well enough.
 #[derive(Default)]
-struct StreamHasher(u64);
-
-impl Hasher for StreamHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Streams(HashMap<u32, Place, BuildHasherDefault<StreamHasher>>);
+pub(super) struct Streams(ById<Place>);
 
 impl Streams {
     /// An empty place for the next stream.
