@@ -5,6 +5,7 @@ import http from 'node:http'
 import net from 'node:net'
 import os from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { listen, Listener, PullError } from '../index.js'
@@ -223,6 +224,25 @@ test('many clients of several I/O threads', async (t) => {
   t.deepEqual(replies.map(({ text }) => text), Array.from({ length: 200 }, (_, i) => `/${i}`))
   await soon(() => listener.stats().responsesSent === 200)
   t.is(listener.stats().requestsInFlight, 0)
+})
+
+test('without an I/O thread: a peer that has asked for much at once leaves the rest of the process its turns', async (t) => {
+  const listener = await open(t, { ioThreads: 0 })
+  const client = await RawClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  const asked = 2000
+  await client.write(get.repeat(asked))
+  let answered = 0
+  let most = 0
+  void answer(listener, async (request, stream) => {
+    answered++
+    await stream.send(request.key, {})
+  })
+  for (let before = 0; answered < asked; before = answered) {
+    await setImmediate()
+    most = Math.max(most, answered - before)
+  }
+  t.true(most > 1 && most < asked / 4, `${most} answers in one turn`)
 })
 
 test('a client of node:http keeps its connection', async (t) => {

@@ -190,9 +190,7 @@ impl IoLoop {
                 self.may_accept = true;
             } else if let Some(connection) = self.table.get(number) {
                 connection.timer.fired();
-                if connection.wake.enlist() {
-                    self.ready.push(number);
-                }
+                self.touch(number);
             }
         }
     }

@@ -128,6 +128,7 @@ impl Inbox {
     }
 
     /// There is something to do.
+    #[cfg(any(unix, test))]
     pub fn has_work(&self) -> bool {
         lock(&self.state).work.is_some()
     }
