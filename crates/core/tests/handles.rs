@@ -7,7 +7,13 @@ use std::{future::Future, pin::pin, sync::Arc, task::Context};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyperpull::{Connection, config::Config, error::Code, event::Upgrade, timer::TokioTimer};
+use hyperpull::{
+    Connection,
+    config::Config,
+    error::{CloseCode, Code},
+    event::Upgrade,
+    timer::TokioTimer,
+};
 use rig::run;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -182,5 +188,43 @@ fn a_stream_leaves_http() {
         };
         let (seen, ()) = tokio::join!(client, server);
         assert!(seen.starts_with("HTTP/1.1 101") && seen.ends_with("hello"));
+    });
+}
+
+#[test]
+fn an_h2_connection_that_drains_ends_with_its_last_answer_whatever_the_peer_does() {
+    const GOAWAY: u8 = 7;
+    run(async {
+        let (mut client, connection) = connection();
+        let (told, mut goes) = tokio::sync::mpsc::unbounded_channel();
+        // A peer that answers pings, and otherwise waits for the end.
+        let peer = async move {
+            let get = b"\x00\x00\x06\x01\x05\x00\x00\x00\x01\x82\x86\x84\x41\x01a";
+            let opening = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..], get].concat();
+            client.write_all(&opening).await.unwrap();
+            let mut head = [0; 9];
+            while client.read_exact(&mut head).await.is_ok() {
+                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                client.read_exact(&mut payload).await.unwrap();
+                if head[3] == 6 && head[4] == 0 {
+                    client.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0][..], &payload].concat()).await.unwrap();
+                }
+                told.send(head[3]).unwrap();
+            }
+        };
+        let server = async {
+            let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            connection.drain();
+            let answers = async {
+                // The second says which stream was the last.
+                for _ in 0..2 {
+                    while goes.recv().await.unwrap() != GOAWAY {}
+                }
+                output.send((key, Response::new(Bytes::from_static(b"last")))).await.unwrap();
+            };
+            tokio::join!(connection.closed(), answers).0
+        };
+        assert_eq!(tokio::join!(peer, server).1.code, CloseCode::Drained);
     });
 }
