@@ -5,24 +5,27 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::HeaderValue;
+/// Bytes of the field's name.
+pub(crate) const NAME_BYTES: usize = "date".len();
 
 thread_local! {
-    static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+    static LINE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
 }
 
-/// Shows the present date.
-pub(crate) fn with<T>(show: impl FnOnce(&HeaderValue) -> T) -> T {
+/// Shows `date: ` and the present date.
+pub(crate) fn with<T>(show: impl FnOnce(&[u8]) -> T) -> T {
     let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    DATE.with_borrow_mut(|date| match date {
-        Some((made, value)) if *made == second => show(value),
-        _ => show(&date.insert((second, value_of(second))).1),
+    LINE.with_borrow_mut(|(made, line)| {
+        if *made != second {
+            *made = second;
+            *line = line_of(second);
+        }
+        show(line.as_bytes())
     })
 }
 
-fn value_of(second: u64) -> HeaderValue {
-    HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)))
-        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+fn line_of(second: u64) -> String {
+    format!("date: {}", httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)))
 }
 
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod tests {
 
     #[test]
     fn a_second_has_its_date() {
-        assert_eq!(value_of(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(line_of(784_111_777), "date: Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&with(<[u8]>::to_vec)[..NAME_BYTES + 2], b"date: ");
     }
 }

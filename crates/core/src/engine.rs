@@ -8,10 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
     mem,
-    ops::{Deref, DerefMut},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -32,12 +29,7 @@ use crate::{
     key::Key,
     relay::Relay,
     response::{self, ResponseHead},
-    wire::{
-        End, Turn, Wire, due, earlier,
-        h1::H1,
-        h2::{self, H2},
-        tunnel::Tunnel,
-    },
+    wire::{End, Turn, Wire, due, earlier, h1::H1, h2::H2, tunnel::Tunnel},
 };
 
 /// Why a stream is abandoned: the RFC 9113 section 7 code on h2; on h1 every reason closes the connection.
@@ -55,7 +47,7 @@ pub enum ResetReason {
 
 enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Detecting { io: IO, early: BytesMut },
-    Handshaking(Box<h2::Handshake<IO>>),
+    Handshaking(Box<H2<IO>>),
     Http1(Box<H1<IO>>),
     Http2(Box<H2<IO>>),
     Tunnel(Box<Tunnel<IO>>),
@@ -71,32 +63,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Phase<IO> {
             Self::Tunnel(wire) => Some(&mut **wire),
             _ => None,
         }
-    }
-}
-
-/// A wire that is told something: the owner turns the engine after it, and need not be woken for what it calls.
-struct Hushed<'a> {
-    wire: &'a mut dyn Wire,
-    relay: &'a Relay,
-}
-
-impl<'a> Deref for Hushed<'a> {
-    type Target = dyn Wire + 'a;
-
-    fn deref(&self) -> &Self::Target {
-        self.wire
-    }
-}
-
-impl DerefMut for Hushed<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.wire
-    }
-}
-
-impl Drop for Hushed<'_> {
-    fn drop(&mut self) {
-        self.relay.unhush();
     }
 }
 
@@ -285,14 +251,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- room and counts
 
-    /// No fields yet, for the next response: of the kind that costs this connection's protocol the least.
-    pub fn response_fields(&self) -> ResponseFields {
-        match &self.phase {
-            Phase::Http2(_) => ResponseFields::for_http2(),
-            _ => ResponseFields::for_http1(),
-        }
-    }
-
     /// Bytes taken from the transport.
     pub fn bytes_read(&self) -> u64 {
         self.traffic.read.get()
@@ -310,10 +268,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         matches!(&self.phase, Phase::Http1(wire) if wire.is_dry())
     }
 
-    fn open_wire(&mut self) -> Result<Hushed<'_>, Error> {
-        let wire = self.phase.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))?;
-        self.relay.hush();
-        Ok(Hushed { wire, relay: &self.relay })
+    fn open_wire(&mut self) -> Result<&mut dyn Wire, Error> {
+        self.phase.wire().ok_or_else(|| Error::new(Code::Closed, "the connection is closed"))
     }
 
     /// Does one phase's work; true when the next phase has work to do at once.
@@ -364,38 +320,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                 self.open(Phase::Http1(Box::new(wire)), Protocol::Http1);
             }
             Detected::Http2 => {
-                let handshake = h2::handshake(io, early, self.traffic.clone(), &self.config);
-                self.phase = Phase::Handshaking(Box::new(handshake));
+                let wire = H2::new(self.number, io, early, self.traffic.clone(), self.config.clone(), now);
+                self.phase = Phase::Handshaking(Box::new(wire));
             }
         }
         !matches!(self.phase, Phase::Detecting { .. } | Phase::Closed)
     }
 
-    fn handshake(&mut self, mut handshake: Box<h2::Handshake<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
-        match Pin::new(&mut *handshake).poll(cx) {
+    fn handshake(&mut self, mut wire: Box<H2<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
+        match wire.poll_greeting(cx, now) {
             Poll::Pending if self.draining => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
                 false
             }
             Poll::Pending if self.too_late(now) => false,
             Poll::Pending => {
-                self.phase = Phase::Handshaking(handshake);
+                self.phase = Phase::Handshaking(wire);
                 false
             }
-            Poll::Ready(Ok(opened)) => {
-                let wire = H2::new(self.number, opened, self.config.clone(), now);
-                self.open(Phase::Http2(Box::new(wire)), Protocol::Http2);
+            Poll::Ready(None) => {
+                self.open(Phase::Http2(wire), Protocol::Http2);
                 true
             }
-            Poll::Ready(Err(error)) => {
-                let reason = if error.is_io() {
-                    CloseReason::new(CloseCode::PeerClosed, error.to_string())
-                } else {
+            Poll::Ready(Some(end)) => {
+                if matches!(&end, End::Close { reason, .. } if reason.code == CloseCode::ProtocolError) {
                     self.events.push_back(Event::Refused(Refusal::Protocol));
-                    CloseReason::new(CloseCode::ProtocolError, error.to_string())
-                };
-                self.closed(reason);
-                false
+                }
+                self.phase = Phase::Http2(wire);
+                self.wire_ended(end, now)
             }
         }
     }
@@ -438,6 +390,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                         let (io, early) = wire.into_transport();
                         let linger = linger || !early.is_empty();
                         self.phase = Phase::Closing(Closing::new(io, reason, linger, now));
+                    }
+                    Phase::Http2(wire) => {
+                        self.phase = Phase::Closing(Closing::new(wire.into_transport(), reason, linger, now));
                     }
                     _ => self.closed(reason),
                 }

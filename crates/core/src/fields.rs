@@ -1,4 +1,4 @@
-//! Header fields between the wire and the caller: plain text where that is all it takes, a map where one is there.
+//! Header fields between the wire and the caller, as plain text.
 //!
 //! Hot: once a request and once a response. A map costs a hash, a lookup and a reference for each field; most callers
 //! hand the fields on, or look at two of them.
@@ -15,21 +15,14 @@ use crate::{
     error::{Code, Error},
     io::room,
     request::has_token,
-    response::strip_connection_fields,
     value::field_value,
 };
 
 /// The fields of a request, in the order in which they came, repeated ones apart (RFC 9110 section 5.3).
+///
+/// `name NUL value NUL` for each field, names in lower case: neither has a NUL in it.
 #[derive(Debug)]
-pub struct RequestFields(Came);
-
-#[derive(Debug)]
-enum Came {
-    /// `name NUL value NUL` for each field, names in lower case: neither has a NUL in it.
-    Text(Vec<u8>),
-    /// As h2 gives them.
-    Map(HeaderMap),
-}
+pub struct RequestFields(Vec<u8>);
 
 impl RequestFields {
     /// The fields that httparse has found: names are tokens, values have passed its table.
@@ -45,104 +38,89 @@ impl RequestFields {
             text.extend_from_slice(field.value);
             text.push(0);
         }
-        Self(Came::Text(text))
+        Self(text)
+    }
+
+    /// Of a text as it is kept here, of which each name and value was checked.
+    pub(crate) fn of_text(text: Vec<u8>) -> Self {
+        Self(text)
     }
 
     /// Appends `name NUL value NUL` for each field, names in lower case.
     pub fn write_text(&self, out: &mut Vec<u8>) {
-        match &self.0 {
-            Came::Text(text) => out.extend_from_slice(text),
-            Came::Map(map) => write_text(map, out),
-        }
+        out.extend_from_slice(&self.0);
     }
 
     /// The fields as a map.
-    pub fn into_map(mut self) -> HeaderMap {
-        match &mut self.0 {
-            Came::Map(map) => mem::take(map),
-            Came::Text(text) => map_of(text),
+    pub fn into_map(self) -> HeaderMap {
+        let text = room::keep(&self.0);
+        let mut map = room::headers();
+        for (name, value) in pairs(&text) {
+            // The parsers take the names that this takes.
+            let Ok(name) = HeaderName::from_lowercase(name) else { continue };
+            let value = field_value(if value.is_empty() { Bytes::new() } else { text.slice_ref(value) });
+            // More than a map can hold are more than any limit.
+            let _ = map.try_append(name, value);
         }
+        map
     }
 }
 
 impl From<HeaderMap> for RequestFields {
     fn from(map: HeaderMap) -> Self {
-        Self(Came::Map(map))
+        let mut text = room::text();
+        for (name, value) in &map {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.push(0);
+            text.extend_from_slice(value.as_bytes());
+            text.push(0);
+        }
+        room::recycle(map);
+        Self(text)
     }
 }
 
 /// The room is used again.
 impl Drop for RequestFields {
     fn drop(&mut self) {
-        match mem::replace(&mut self.0, Came::Text(Vec::new())) {
-            Came::Map(map) => room::recycle(map),
-            Came::Text(text) => room::recycle_text(text),
-        }
+        room::recycle_text(mem::take(&mut self.0));
     }
 }
 
-/// Appends `name NUL value NUL` for each field.
-fn write_text(map: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in map {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        out.reserve(name.len() + value.len() + 2);
-        out.extend_from_slice(name);
-        out.push(0);
-        out.extend_from_slice(value);
-        out.push(0);
-    }
+/// The fields of a text of `name NUL value NUL`.
+pub(crate) fn pairs(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || Some((until(&mut text, 0)?, until(&mut text, 0)?)))
 }
 
-fn map_of(text: &[u8]) -> HeaderMap {
-    let text = room::keep(text);
-    let mut map = room::headers();
-    let mut rest = &text[..];
-    while let (Some(name), Some(value)) = (until_nul(&mut rest), until_nul(&mut rest)) {
-        // The parser takes the names that this takes.
-        let Ok(name) = HeaderName::from_lowercase(name) else { continue };
-        let value = field_value(if value.is_empty() { Bytes::new() } else { text.slice_ref(value) });
-        // More than a map can hold are more than any limit.
-        let _ = map.try_append(name, value);
-    }
-    map
-}
-
-/// What stands before the next NUL, taken from the front.
-fn until_nul<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (front, behind) = rest.split_at_checked(find_nul(rest)?)?;
+/// What stands before the next `byte`, taken from the front with it.
+fn until<'a>(rest: &mut &'a [u8], byte: u8) -> Option<&'a [u8]> {
+    let (front, behind) = rest.split_at_checked(find(rest, byte)?)?;
     *rest = &behind[1..];
     Some(front)
 }
 
-/// Where the first NUL is, looked for in eight bytes at a time: the fields are short, and all of them are gone through.
-fn find_nul(text: &[u8]) -> Option<usize> {
+/// Where the first `byte` is, looked for in eight bytes at a time: the fields are short, and all of them are gone through.
+fn find(text: &[u8], byte: u8) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (words, rest) = text.as_chunks();
     for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
+        let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
         // The highest bit of each zero byte, up to the first of them at least.
         let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
         if zeros != 0 {
             return Some(at * 8 + zeros.trailing_zeros() as usize / 8);
         }
     }
-    rest.iter().position(|&byte| byte == 0).map(|at| words.len() * 8 + at)
+    rest.iter().position(|&other| other == byte).map(|at| words.len() * 8 + at)
 }
 
 /// The fields of a response, checked as they are pushed. What speaks of the framing and of the connection is noted, and
 /// written by whoever frames the answer.
 #[derive(Clone, Debug)]
 pub struct ResponseFields {
-    plain: Plain,
-    pub(crate) said: Said,
-}
-
-#[derive(Clone, Debug)]
-enum Plain {
     /// `name: value CRLF` for each field but Connection and Content-Length.
-    Text(Vec<u8>),
-    /// All fields.
-    Map(HeaderMap),
+    text: Vec<u8>,
+    pub(crate) said: Said,
 }
 
 /// What the fields say of the framing and of the connection.
@@ -157,13 +135,12 @@ pub(crate) struct Said {
     /// There is a Date.
     pub(crate) dated: bool,
     /// There are fields that speak of one HTTP/1 connection (RFC 9113 section 8.2.2).
-    pub(crate) hop: bool,
+    hop: bool,
 }
 
 impl Said {
     /// Notes a field, and refuses one that only the server may send. True: whoever frames the answer writes it.
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Error> {
-        let name = name.as_str();
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<bool, Error> {
         // The length of a name rules out most of them.
         match name.len() {
             4 if name == "date" => self.dated = true,
@@ -174,16 +151,18 @@ impl Said {
             10 if name == "keep-alive" => self.hop = true,
             10 if name == "connection" => {
                 self.hop = true;
-                self.closes |= has_token(value.as_bytes(), b"close");
-                self.connection = Some(match &self.connection {
-                    None => value.clone(),
-                    Some(before) => joined(before, value)?,
-                });
+                self.closes |= has_token(value, b"close");
+                // One list of two (RFC 9110 section 5.3).
+                let list = match &self.connection {
+                    None => HeaderValue::from_bytes(value),
+                    Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b", ", value].concat()),
+                };
+                self.connection = Some(list.map_err(|_| Error::new(Code::InvalidHeader, "connection is no list"))?);
                 return Ok(true);
             }
             14 if name == "content-length" => {
-                let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
-                let length = value.to_str().ok().filter(|_| digits).and_then(|text| text.parse().ok());
+                let digits = value.iter().all(u8::is_ascii_digit);
+                let length = str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
                 self.length = match (self.length, length) {
                     (None, Some(length)) => Some(length),
                     _ => return Err(Error::new(Code::InvalidHeader, "content-length must be one decimal number")),
@@ -198,113 +177,90 @@ impl Said {
         }
         Ok(false)
     }
-}
 
-/// One list of two (RFC 9110 section 5.3).
-fn joined(before: &HeaderValue, value: &HeaderValue) -> Result<HeaderValue, Error> {
-    HeaderValue::from_bytes(&[before.as_bytes(), b", ", value.as_bytes()].concat())
-        .map_err(|_| Error::new(Code::InvalidHeader, "connection is no list"))
+    /// The field speaks of one HTTP/1 connection, by its own name or because Connection names it.
+    fn is_hop(&self, name: &[u8]) -> bool {
+        matches!(name, b"keep-alive" | b"proxy-connection" | b"upgrade")
+            || self.connection.as_ref().is_some_and(|list| has_token(list.as_bytes(), name))
+    }
 }
 
 impl ResponseFields {
-    /// None yet, to be sent over HTTP/1.
-    pub fn for_http1() -> Self {
-        Self { plain: Plain::Text(room::text()), said: Said::default() }
+    /// None yet.
+    pub fn new() -> Self {
+        Self { text: room::text(), said: Said::default() }
     }
 
-    /// None yet, to be sent over HTTP/2. Either kind can be sent over both; the other costs a conversion.
-    pub fn for_http2() -> Self {
-        Self { plain: Plain::Map(room::headers()), said: Said::default() }
-    }
-
-    /// Made by [`for_http2`](Self::for_http2), or of a map.
-    pub fn is_for_http2(&self) -> bool {
-        matches!(self.plain, Plain::Map(_))
-    }
-
-    /// Appends a field. Fails with `InvalidHeader` for a byte that no value may have, for a Content-Length that is none
-    /// or a second one, and for Transfer-Encoding.
-    pub fn push(&mut self, name: HeaderName, value: Bytes) -> Result<(), Error> {
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| {
-            Error::new(Code::InvalidHeader, format!("the value of {name} has a byte that no field value may have"))
-        })?;
-        let framing = self.said.note(&name, &value)?;
-        match &mut self.plain {
-            Plain::Text(_) if framing => Ok(()),
-            Plain::Text(text) => {
-                write_line(text, name.as_str(), value.as_bytes());
-                Ok(())
-            }
-            Plain::Map(map) => match map.try_append(name, value) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(Error::new(Code::InvalidHeader, "too many fields")),
-            },
+    /// Appends a field, of which white space around the value is no part (RFC 9110 section 5.5). Fails with `InvalidHeader`
+    /// for a byte that no value may have, for a Content-Length that is none or a second one, and for Transfer-Encoding.
+    pub fn push(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Error> {
+        if !value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
+            let message = format!("the value of {name} has a byte that no field value may have");
+            return Err(Error::new(Code::InvalidHeader, message));
         }
+        self.push_checked(name, value)
     }
 
-    /// About how many bytes the lines of an h1 head take.
-    pub(crate) fn size(&self) -> usize {
-        match &self.plain {
-            Plain::Text(text) => text.len(),
-            Plain::Map(map) => map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum(),
+    fn push_checked(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Error> {
+        let value = value.trim_ascii();
+        if !self.said.note(name.as_str(), value)? {
+            write_line(&mut self.text, name.as_str(), value);
         }
+        Ok(())
     }
 
-    /// Writes the lines of an h1 head, all but Connection and Content-Length.
-    pub(crate) fn write_lines(&self, out: &mut Vec<u8>) {
-        match &self.plain {
-            Plain::Text(text) => out.extend_from_slice(text),
-            Plain::Map(map) => {
-                for (name, value) in map {
-                    if !matches!(name.as_str(), "connection" | "content-length") {
-                        write_line(out, name.as_str(), value.as_bytes());
-                    }
-                }
-            }
-        }
+    /// The lines of an h1 head, all but Connection and Content-Length.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Each `name: value`, and the length of its name, without those that speak of one HTTP/1 connection and without
+    /// Content-Length.
+    pub(crate) fn for_http2(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let mut rest = &self.text[..];
+        let lines = std::iter::from_fn(move || {
+            // Neither a name nor a value has a line break.
+            let line = until(&mut rest, b'\n')?;
+            Some((&line[..line.len() - 1], find(line, b':')?))
+        });
+        lines.filter(|&(line, name)| !(self.said.hop && self.said.is_hop(&line[..name])))
     }
 
     /// The fields as a map.
     pub fn into_map(self) -> HeaderMap {
-        let text = match self.plain {
-            Plain::Map(map) => return map,
-            Plain::Text(text) => text,
-        };
         let mut map = room::headers();
-        for line in text.split(|&byte| byte == b'\n') {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let mut rest = &self.text[..];
+        while let Some(line) = until(&mut rest, b'\n') {
             // Both were a name and a value before; behind the colon is a space, behind the value a CR.
-            let name = HeaderName::from_lowercase(&line[..colon]);
-            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
-            if let (Ok(name), Ok(value)) = (name, value) {
+            let Some((name, [b' ', value @ .., _])) =
+                find(line, b':').map(|colon| (&line[..colon], &line[colon + 1..]))
+            else {
+                continue;
+            };
+            if let (Ok(name), Ok(value)) = (HeaderName::from_lowercase(name), HeaderValue::from_bytes(value)) {
                 let _ = map.try_append(name, value);
             }
         }
-        if let Some(connection) = self.said.connection {
-            map.insert(CONNECTION, connection);
+        if let Some(connection) = &self.said.connection {
+            map.insert(CONNECTION, connection.clone());
         }
         if let Some(length) = self.said.length {
             map.insert(CONTENT_LENGTH, length.into());
         }
         map
     }
+}
 
-    /// The fields as a map, without those that speak of one HTTP/1 connection.
-    pub(crate) fn into_http2(self) -> HeaderMap {
-        let hop = self.said.hop;
-        let mut map = self.into_map();
-        if hop {
-            strip_connection_fields(&mut map);
-        }
-        map
+impl Default for ResponseFields {
+    fn default() -> Self {
+        Self::new()
     }
+}
 
-    /// Its room is used again.
-    pub(crate) fn recycle(self) {
-        match self.plain {
-            Plain::Map(map) => room::recycle(map),
-            Plain::Text(text) => room::recycle_text(text),
-        }
+/// The room is used again.
+impl Drop for ResponseFields {
+    fn drop(&mut self) {
+        room::recycle_text(mem::take(&mut self.text));
     }
 }
 
@@ -313,11 +269,12 @@ impl TryFrom<HeaderMap> for ResponseFields {
     type Error = Error;
 
     fn try_from(map: HeaderMap) -> Result<Self, Error> {
-        let mut said = Said::default();
+        let mut fields = Self::new();
         for (name, value) in &map {
-            said.note(name, value)?;
+            fields.push_checked(name, value.as_bytes())?;
         }
-        Ok(Self { plain: Plain::Map(map), said })
+        room::recycle(map);
+        Ok(fields)
     }
 }
 
@@ -331,14 +288,12 @@ pub(crate) fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{DATE, SET_COOKIE, TRANSFER_ENCODING};
+    use http::header::{DATE, TRANSFER_ENCODING};
 
     use super::*;
 
     fn lines(fields: &ResponseFields) -> String {
-        let mut out = Vec::new();
-        fields.write_lines(&mut out);
-        String::from_utf8(out).unwrap_or_default()
+        String::from_utf8_lossy(fields.lines()).into_owned()
     }
 
     #[test]
@@ -360,51 +315,68 @@ mod tests {
         );
         let mut text = Vec::new();
         RequestFields::from(map).write_text(&mut text);
+        // A map keeps one name together.
         assert_eq!(text, b"set-cookie\0a\0set-cookie\0b\xe9\0x-empty\0\0");
     }
 
     #[test]
-    fn the_first_nul_is_found_wherever_it_is() {
-        for length in 0..40 {
-            assert_eq!(find_nul(&vec![b'\xff'; length]), None);
-            for at in 0..length {
-                let text: Vec<u8> = (0..length).map(|byte| if byte < at { 1 << (byte % 8) } else { 0 }).collect();
-                assert_eq!(find_nul(&text), Some(at));
+    fn the_first_byte_is_found_wherever_it_is() {
+        for byte in [0, b':', b'\n', 0xff] {
+            for length in 0..40 {
+                assert_eq!(find(&vec![byte ^ 1; length], byte), None);
+                for at in 0..length {
+                    let text: Vec<u8> = (0..length).map(|i| if i < at { byte ^ 1 << (i % 8) } else { byte }).collect();
+                    assert_eq!(find(&text, byte), Some(at));
+                }
             }
         }
     }
 
     #[test]
-    fn what_frames_an_answer_is_noted_whichever_way_it_is_kept() {
-        for mut fields in [ResponseFields::for_http1(), ResponseFields::for_http2()] {
-            for (name, value) in
-                [(SET_COOKIE, "a"), (CONTENT_LENGTH, "12"), (CONNECTION, "x, Close"), (DATE, "d"), (SET_COOKIE, "b")]
-            {
-                assert!(fields.push(name, Bytes::from(value)).is_ok());
-            }
-            let said = &fields.said;
-            assert_eq!((said.length, said.closes, said.dated), (Some(12), true, true));
-            let mut sorted: Vec<_> = lines(&fields).lines().map(str::to_owned).collect();
-            sorted.sort_unstable();
-            assert_eq!(sorted, ["date: d", "set-cookie: a", "set-cookie: b"]);
-            let map = fields.clone().into_map();
-            assert_eq!(map["connection"], "x, Close");
-            assert!(!fields.into_http2().contains_key(CONNECTION));
-            assert_eq!((&map["content-length"], map.get_all("set-cookie").iter().count()), (&HeaderValue::from(12), 2));
+    fn what_frames_an_answer_is_noted_and_left_to_who_frames_it() {
+        let mut fields = ResponseFields::new();
+        for (name, value) in [
+            ("set-cookie", "a"),
+            ("content-length", "12"),
+            ("connection", "x-hop, Close"),
+            ("date", " d "),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("set-cookie", "b: c"),
+        ] {
+            assert!(fields.push(&HeaderName::from_static(name), value.as_bytes()).is_ok());
         }
+        let said = &fields.said;
+        assert_eq!((said.length, said.closes, said.dated), (Some(12), true, true));
+        assert_eq!(lines(&fields), "set-cookie: a\r\ndate: d\r\nx-hop: 1\r\nkeep-alive: 5\r\nset-cookie: b: c\r\n");
+        // RFC 9113 section 8.2.2: they go with what Connection names.
+        let for_http2: Vec<_> = fields.for_http2().collect();
+        assert_eq!(for_http2, [(&b"set-cookie: a"[..], 10), (b"date: d", 4), (b"set-cookie: b: c", 10)]);
+        let map = fields.clone().into_map();
+        assert_eq!(
+            (&map["connection"], &map["date"]),
+            (&HeaderValue::from_static("x-hop, Close"), &HeaderValue::from_static("d"))
+        );
+        assert_eq!((&map["content-length"], map.get_all("set-cookie").iter().count()), (&HeaderValue::from(12), 2));
+        let Ok(again) = ResponseFields::try_from(map) else { panic!("refused") };
+        assert_eq!((again.said.length, again.for_http2().count()), (Some(12), 3));
     }
 
     #[test]
     fn what_may_not_be_sent_is_refused() {
-        let mut fields = ResponseFields::for_http1();
-        for (name, value) in
-            [(TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "+1"), (CONTENT_LENGTH, ""), (DATE, "a\r\nb")]
-        {
-            let error = fields.push(name, Bytes::from(value)).err().map(|error| error.code());
+        let mut fields = ResponseFields::new();
+        for (name, value) in [
+            (TRANSFER_ENCODING, "chunked"),
+            (CONTENT_LENGTH, "+1"),
+            (CONTENT_LENGTH, ""),
+            (DATE, "a\r\nb"),
+            (DATE, "\x7f"),
+        ] {
+            let error = fields.push(&name, value.as_bytes()).err().map(|error| error.code());
             assert_eq!(error, Some(Code::InvalidHeader), "{value:?}");
         }
-        assert!(fields.push(CONTENT_LENGTH, Bytes::from("1")).is_ok());
-        assert!(fields.push(CONTENT_LENGTH, Bytes::from("1")).is_err());
+        assert!(fields.push(&CONTENT_LENGTH, b"1").is_ok());
+        assert!(fields.push(&CONTENT_LENGTH, b"1").is_err());
         let twice = HeaderMap::from_iter([(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
         assert!(ResponseFields::try_from(twice).is_err());
     }

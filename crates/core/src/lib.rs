@@ -1,4 +1,4 @@
-//! Pull-mode HTTP/1.1 and HTTP/2 server connections, over httparse and h2.
+//! Pull-mode HTTP/1.1 and HTTP/2 server connections.
 //!
 //! The caller pulls: streams from a [`Connection`], requests from a [`Stream`], chunks from the [`Body`] of a request. What
 //! is not pulled is not read. An answer names its request by the [`Key`], and resolves when it **has been sent**. Nothing

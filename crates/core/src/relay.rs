@@ -1,8 +1,7 @@
-//! The waker that h2 and the transport see: always the same one, whoever turns the engine.
+//! The waker that the transport sees: always the same one, whoever turns the engine.
 //!
-//! They keep only the last waker they were polled with, and they call it also for what the turn itself does (h2
-//! wakes its connection on each queued frame). So they get the relay: during a turn it only notes the call, and the
-//! turn looks at the note; between turns it wakes whoever turned last.
+//! A transport keeps the last waker it was polled with, and is not polled again while it has nothing. So it gets the relay:
+//! during a turn a call is only noted, and passed on when the turn ends; between turns it wakes whoever turned last.
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -35,25 +34,6 @@ impl Relay {
             kept => *kept = Some(owner.clone()),
         }
         self.state.swap(TURNING, SeqCst) & CALLED != 0
-    }
-
-    /// The owner does something after which it turns: until `unhush`, a call is only noted.
-    pub(crate) fn hush(&self) {
-        self.state.fetch_or(TURNING, SeqCst);
-    }
-
-    pub(crate) fn unhush(&self) {
-        self.state.fetch_and(!TURNING, SeqCst);
-    }
-
-    /// Forgets the calls so far: what they were about is looked at now.
-    pub(crate) fn clear(&self) {
-        self.state.swap(TURNING, SeqCst);
-    }
-
-    /// Something has called since the last `clear`.
-    pub(crate) fn woken(&self) -> bool {
-        self.state.load(SeqCst) & CALLED != 0
     }
 
     /// Asks for another turn after this one.

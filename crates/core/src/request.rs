@@ -1,8 +1,8 @@
 //! Which request heads are let in (RFC 9110 section 7.2, RFC 9112 section 3, RFC 9113 section 8.3).
 
-use http::{HeaderMap, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
-use crate::{config::Limits, error::Refusal, event::Upgrade};
+use crate::{config::Limits, error::Refusal, event::Upgrade, fields::pairs};
 
 /// Of a method. The longest that is registered has 17 (RFC 9112 section 3: longer than any that is implemented is 501).
 const METHOD_BYTES: usize = 32;
@@ -35,9 +35,10 @@ pub(crate) struct Survey<'a> {
     upgrade: Option<&'a [u8]>,
     priority: Option<&'a [u8]>,
     length: Option<&'a [u8]>,
-    /// Host or Transfer-Encoding is there more than once, Content-Length is with another value, or a value has white space
-    /// around it (RFC 9113 section 8.2.1; on HTTP/1.1 it is none of the value's).
+    /// Host or Transfer-Encoding is there more than once.
     malformed: bool,
+    /// Content-Length is empty, or there more than once and not the same.
+    unsure_length: bool,
     /// `connection: close`.
     pub(crate) closes: bool,
     /// `connection: keep-alive`.
@@ -51,14 +52,11 @@ pub(crate) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Of a map, whose names are in lower case.
-    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+    /// Of fields as `RequestFields` keeps them.
+    pub(crate) fn of_text(text: &'a [u8]) -> Self {
         let mut survey = Self::default();
-        for (name, value) in headers {
-            survey.note(name.as_str().as_bytes(), value.as_bytes());
-            if let [first, .., last] | [first @ last] = value.as_bytes() {
-                survey.malformed |= matches!(first, b' ' | b'\t') || matches!(last, b' ' | b'\t');
-            }
+        for (name, value) in pairs(text) {
+            survey.note(name, value);
         }
         survey
     }
@@ -88,7 +86,8 @@ impl<'a> Survey<'a> {
                 self.wants_upgrade |= has_token(value, b"upgrade");
             }
             14 if is(b"content-length") => {
-                self.malformed |= value.is_empty() || self.length.replace(value).is_some_and(|before| before != value);
+                self.unsure_length |=
+                    value.is_empty() || self.length.replace(value).is_some_and(|before| before != value);
             }
             17 if is(b"transfer-encoding") => self.malformed |= self.coding.replace(value).is_some(),
             _ => {}
@@ -97,8 +96,11 @@ impl<'a> Survey<'a> {
 
     /// The Content-Length, which must be one decimal number (RFC 9110 section 8.6).
     pub(crate) fn length(&self) -> Result<Option<u64>, Refusal> {
+        if self.unsure_length {
+            return Err(Refusal::BadRequest);
+        }
         let Some(digits) = self.length else { return Ok(None) };
-        if digits.is_empty() || digits.len() > 19 {
+        if digits.len() > 19 {
             return Err(Refusal::BadRequest);
         }
         let number = digits.iter().try_fold(0, |number, &digit| match digit {
@@ -285,22 +287,17 @@ const REG_NAME: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
+    fn text(fields: &[(&str, &str)]) -> Vec<u8> {
+        fields.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect()
+    }
+
     fn verdict(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<(), Refusal> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(
-                http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Protocol)?,
-                value.parse().map_err(|_| Refusal::Protocol)?,
-            );
-        }
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Protocol)?;
         let uri = target.parse().map_err(|_| Refusal::Protocol)?;
         let limits = Limits { target_bytes: 40, ..Limits::default() };
-        check(&method, &uri, Version::HTTP_11, &Survey::of(&headers), false, &limits)
+        check(&method, &uri, Version::HTTP_11, &Survey::of_text(&text(fields)), false, &limits)
     }
 
     #[test]
@@ -357,10 +354,7 @@ mod tests {
 
     #[test]
     fn urgencies() {
-        let of = |value: &'static str| {
-            let name = http::HeaderName::from_static("priority");
-            Survey::of(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))])).urgency()
-        };
+        let of = |value| Survey::of_text(&text(&[("priority", value)])).urgency();
         assert_eq!([of("u=0"), of("i, u=5"), of("u=9"), of("u=12"), of("x"), of("u=2;a")], [0, 5, 3, 3, 3, 2]);
     }
 }

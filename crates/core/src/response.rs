@@ -1,7 +1,7 @@
 //! Which responses are let out.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
 
 use crate::{
     error::{Code, Error},
@@ -95,61 +95,11 @@ pub(crate) fn check_interim(status: StatusCode) -> Result<(), Error> {
     }
 }
 
-/// Takes out the fields that speak of one h1 connection and may not be sent on h2 (RFC 9113 section 8.2.2).
-pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
-    let named: Vec<_> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    while let Some(name) = headers.keys().find(|name| is_connection_field(name)).cloned() {
-        headers.remove(name);
-    }
-}
-
-fn is_connection_field(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "upgrade")
-}
-
-/// The numbers of at most three digits, with zeros in front.
-static NUMBERS: [[u8; 3]; 1000] = {
-    let mut numbers = [[0; 3]; 1000];
-    let mut number = 0;
-    while number < 1000 {
-        let digits = [number / 100, number / 10 % 10, number % 10];
-        numbers[number] = [b'0' + digits[0] as u8, b'0' + digits[1] as u8, b'0' + digits[2] as u8];
-        number += 1;
-    }
-    numbers
-};
-
-/// A Content-Length value: in one allocation, or none for a short one.
-pub(crate) fn length_value(length: u64) -> HeaderValue {
-    let text = match usize::try_from(length).ok().and_then(|length| NUMBERS.get(length)) {
-        Some(digits) => Bytes::from_static(&digits[usize::from(length < 100) + usize::from(length < 10)..]),
-        None => Bytes::copy_from_slice(itoa::Buffer::new().format(length).as_bytes()),
-    };
-    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from(length))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::HeaderValue;
 
-    #[test]
-    fn connection_fields_go_with_what_they_name() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [("connection", "x-hop, close"), ("x-hop", "1"), ("keep-alive", "5"), ("x-end", "1")] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        strip_connection_fields(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-end"]);
-    }
+    use super::*;
 
     #[test]
     fn trailers_say_nothing_that_a_head_must() {
@@ -158,13 +108,6 @@ mod tests {
         for name in ["content-length", "transfer-encoding", "te", "host"] {
             let code = check_trailers(&with(name)).map_err(|error| error.code());
             assert_eq!(code, Err(Code::InvalidHeader), "{name}");
-        }
-    }
-
-    #[test]
-    fn lengths() {
-        for length in (0..=1000).chain([1234567890, u64::MAX]) {
-            assert_eq!(length_value(length), HeaderValue::from(length));
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The one file with `unsafe`: a field value that the parser has checked is not checked again.
+//! The one file with `unsafe`: a field value that a parser has checked is not checked again.
 
 #![allow(unsafe_code)]
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// The value of a field that httparse has parsed.
+/// The value of a field that httparse has parsed, or HPACK's decoder has found fit.
 pub(crate) fn field_value(bytes: Bytes) -> HeaderValue {
-    debug_assert!(HeaderValue::from_bytes(&bytes).is_ok(), "httparse let through {bytes:?}");
+    debug_assert!(HeaderValue::from_bytes(&bytes).is_ok(), "a parser let through {bytes:?}");
     // SAFETY: the bytes must be those that `HeaderValue::from_bytes` takes: HTAB, 0x20 to 0x7e, 0x80 to 0xff. httparse
-    // takes the same ones, and no others, for a field value (its table of value bytes); a test compares the two sets.
+    // takes the same ones, and no others, for a field value (its table of value bytes); so does `wire::h2::hpack` for a field that
+    // is `fit`, and only the fields of blocks that are fit throughout get here. Tests compare the sets.
     unsafe { HeaderValue::from_maybe_shared_unchecked(bytes) }
 }
 

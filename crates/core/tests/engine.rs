@@ -159,7 +159,7 @@ fn a_body_that_breaks_its_length_never_looks_whole() {
             rig.client.send(GET).await;
             let (key, ..) = rig.request().await;
             let mut declared = head(200);
-            declared.headers.push(http::header::CONTENT_LENGTH, "3".into()).unwrap();
+            declared.headers.push(&http::header::CONTENT_LENGTH, b"3").unwrap();
             rig.engine.start(key, declared).unwrap();
             rig.engine.write(key, Bytes::from(write)).unwrap();
             if finish {

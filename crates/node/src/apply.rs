@@ -23,14 +23,8 @@ use crate::{
 /// Prepared heads of one loop at most.
 const PREPARED_MAX: u32 = 1 << 16;
 
-/// The fields of a prepared head, for both protocols.
-pub struct Prepared {
-    http1: ResponseFields,
-    http2: ResponseFields,
-}
-
-/// By number. A head that is not valid is told to each who sends it.
-pub type PreparedHeads = Vec<Option<Result<Prepared, Error>>>;
+/// The fields of the prepared heads, by number. A head that is not valid is told to each who sends it.
+pub type PreparedHeads = Vec<Option<Result<ResponseFields, Error>>>;
 
 impl IoLoop {
     /// Applies all commands of a submission, in order.
@@ -78,11 +72,10 @@ impl IoLoop {
         if self.prepared.len() <= index {
             self.prepared.resize_with(index + 1, || None);
         }
-        let mut prepared = Prepared { http1: ResponseFields::for_http1(), http2: ResponseFields::for_http2() };
-        let read = read_fields(&command.head, &mut prepared.http1)
-            .and_then(|()| read_fields(&command.head, &mut prepared.http2));
+        let mut fields = ResponseFields::new();
+        let read = read_fields(&command.head, &mut fields);
         if let Some(slot) = self.prepared.get_mut(index) {
-            *slot = Some(read.map(|()| prepared));
+            *slot = Some(read.map(|()| fields));
         }
     }
 }
@@ -93,28 +86,28 @@ fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, 
     let key = command.key;
     match command.kind {
         CommandKind::Send => {
-            let head = head(connection, prepared, &command)?;
+            let head = head(prepared, &command)?;
             connection.engine.send(key, head, command.body, None)
         }
         CommandKind::Start => {
-            let head = head(connection, prepared, &command)?;
+            let head = head(prepared, &command)?;
             connection.engine.start(key, head)
         }
         CommandKind::Write => connection.engine.write(key, command.body),
         CommandKind::Finish => {
             let trailers = if command.flags & command_flags::TRAILERS != 0 {
-                Some(fields(connection, prepared, &command)?.into_map())
+                Some(fields(prepared, &command)?.into_map())
             } else {
                 None
             };
             connection.engine.finish(key, trailers)
         }
         CommandKind::Inform => {
-            let head = head(connection, prepared, &command)?;
+            let head = head(prepared, &command)?;
             connection.engine.inform(key, head.status, head.headers)
         }
         CommandKind::Upgrade => {
-            let head = head(connection, prepared, &command)?;
+            let head = head(prepared, &command)?;
             connection.engine.upgrade(key, head)
         }
         CommandKind::Reset => {
@@ -153,27 +146,27 @@ fn reset_reason(number: u32) -> ResetReason {
 }
 
 /// Status and fields of a response.
-fn head(connection: &Connection, prepared: &PreparedHeads, command: &Command) -> Result<ResponseHead, Error> {
+fn head(prepared: &PreparedHeads, command: &Command) -> Result<ResponseHead, Error> {
     let status = match command.status {
         // The protocol's own, which the engine knows: it takes 101 for "none was named".
         0 if command.kind == CommandKind::Upgrade => StatusCode::SWITCHING_PROTOCOLS,
         status => StatusCode::from_u16(status)
             .map_err(|_| Error::new(Code::InvalidStatus, format!("{status} is no status")))?,
     };
-    let headers = fields(connection, prepared, command)?;
+    let headers = fields(prepared, command)?;
     Ok(ResponseHead { status, headers })
 }
 
 /// The fields of a head: prepared ones first, then those of the command.
-fn fields(connection: &Connection, prepared: &PreparedHeads, command: &Command) -> Result<ResponseFields, Error> {
-    let mut fields = connection.engine.response_fields();
-    if command.flags & command_flags::PREPARED != 0 {
+fn fields(prepared: &PreparedHeads, command: &Command) -> Result<ResponseFields, Error> {
+    let mut fields = if command.flags & command_flags::PREPARED != 0 {
         let Some(Some(prepared)) = prepared.get(command.aux as usize) else {
             return Err(Error::new(Code::InvalidHeader, "no head was prepared under that number"));
         };
-        let prepared = prepared.as_ref().map_err(Clone::clone)?;
-        fields = if fields.is_for_http2() { prepared.http2.clone() } else { prepared.http1.clone() };
-    }
+        prepared.clone()?
+    } else {
+        ResponseFields::new()
+    };
     read_fields(&command.head, &mut fields)?;
     Ok(fields)
 }

@@ -33,6 +33,8 @@ pub(crate) struct Outgoing {
     chunked: usize,
     /// Something was written since the last flush.
     unflushed: bool,
+    /// Bytes of the connection that the transport has taken and flushed.
+    flushed: u64,
     /// Since when the transport has taken nothing of what waits.
     stalled_since: Option<Instant>,
 }
@@ -52,6 +54,16 @@ impl Outgoing {
     /// The transport has taken everything, and has flushed it.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.unflushed && self.len() == 0
+    }
+
+    /// Bytes of the connection so far, with those that wait.
+    pub(crate) fn end(&self, traffic: &Traffic) -> u64 {
+        traffic.written.get() + self.len() as u64
+    }
+
+    /// Bytes of the connection that the transport has taken and flushed.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.flushed
     }
 
     /// Where small pieces are written.
@@ -122,10 +134,17 @@ impl Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
         while self.len() > 0 {
-            let wrote = match ready!(self.poll_write(io, cx)) {
-                Ok(0) => return Poll::Ready(Err(Fault::Gone)),
-                Ok(wrote) => wrote,
-                Err(error) => return Poll::Ready(Err(Fault::of(&error))),
+            let wrote = match self.poll_write(io, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::Gone)),
+                Poll::Ready(Ok(wrote)) => wrote,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::of(&error))),
+                Poll::Pending => {
+                    // What it has taken may well be on its way.
+                    if let Poll::Ready(Ok(())) = Pin::new(io).poll_flush(cx) {
+                        self.flushed = traffic.written.get();
+                    }
+                    return Poll::Pending;
+                }
             };
             traffic.written.add(wrote as u64);
             self.advance(wrote);
@@ -140,6 +159,7 @@ impl Outgoing {
             return Poll::Ready(Err(Fault::of(&error)));
         }
         self.unflushed = false;
+        self.flushed = traffic.written.get();
         Poll::Ready(Ok(()))
     }
 

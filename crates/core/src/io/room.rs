@@ -14,10 +14,10 @@ use http::HeaderMap;
 const BUFFER_BYTES: usize = 8 << 10;
 /// A buffer with less room than this is made larger before it is read into.
 const LEAST_READ: usize = 2 << 10;
-/// Header maps kept: those of a turn's requests on h2, which become those of their responses.
-const MAPS: usize = 128;
-/// Texts kept, likewise.
-const TEXTS: usize = 3;
+/// Header maps kept.
+const MAPS: usize = 16;
+/// Texts kept: those of a turn's requests on h2, which become those of their responses.
+const TEXTS: usize = 128;
 /// A text with more room than this is not kept.
 const TEXT_BYTES: usize = 4 << 10;
 /// Bytes of the memory that small pieces share.

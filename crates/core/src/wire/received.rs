@@ -28,15 +28,19 @@ impl Received {
     }
 
     pub(super) fn push(&mut self, data: Bytes) {
-        self.length += data.len();
         if data.len() < COALESCE_BELOW {
-            self.tail.extend_from_slice(&data);
-            return;
+            return self.copy(&data);
         }
+        self.length += data.len();
         if !self.tail.is_empty() {
             self.chunks.push_back(self.tail.split().freeze());
         }
         self.chunks.push_back(data);
+    }
+
+    pub(super) fn copy(&mut self, data: &[u8]) {
+        self.length += data.len();
+        self.tail.extend_from_slice(data);
     }
 
     /// Room for at most `bytes` more behind what has come, to be read into. What was read is counted by `grown`.

@@ -171,10 +171,10 @@ impl World {
             }
             Call::Inform(status) => {
                 let code = StatusCode::from_u16(status).unwrap();
-                self.engine.inform(key, code, ResponseFields::for_http1()).map(|()| exchange.informed(status))
+                self.engine.inform(key, code, ResponseFields::new()).map(|()| exchange.informed(status))
             }
             _ => {
-                let head = ResponseHead { status: StatusCode::OK, headers: ResponseFields::for_http1() };
+                let head = ResponseHead { status: StatusCode::OK, headers: ResponseFields::new() };
                 self.engine.upgrade(key, head).map(|()| exchange.left())
             }
         }
@@ -318,12 +318,12 @@ impl World {
 }
 
 fn head(answer: &Answer) -> ResponseHead {
-    let mut headers = ResponseFields::for_http1();
+    let mut headers = ResponseFields::new();
     if let Some(more) = answer.declared {
-        headers.push(header::CONTENT_LENGTH, (answer.length + more).to_string().into()).unwrap();
+        headers.push(&header::CONTENT_LENGTH, (answer.length + more).to_string().as_bytes()).unwrap();
     }
     if answer.close {
-        headers.push(header::CONNECTION, "close".into()).unwrap();
+        headers.push(&header::CONNECTION, b"close").unwrap();
     }
     ResponseHead { status: StatusCode::from_u16(answer.status).unwrap(), headers }
 }

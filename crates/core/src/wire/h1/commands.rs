@@ -172,7 +172,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         if !body.is_empty() {
             self.outgoing.push(body);
         }
-        headers.recycle();
     }
 
     /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.

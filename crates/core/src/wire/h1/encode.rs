@@ -44,10 +44,10 @@ const OWN_BYTES: usize = 160;
 impl Head<'_> {
     /// Writes it down, and what follows makes room for `body` bytes.
     pub(super) fn write(&self, out: &mut Vec<u8>, body: usize) {
-        out.reserve(OWN_BYTES + self.headers.size() + body);
+        out.reserve(OWN_BYTES + self.headers.lines().len() + body);
         let http_10 = self.version == Version::HTTP_10;
         write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
-        self.headers.write_lines(out);
+        out.extend_from_slice(self.headers.lines());
         match self.framing {
             Framing::Length(length) => {
                 write_line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
@@ -68,11 +68,8 @@ impl Head<'_> {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
         if !said.dated {
-            date::with(|date| {
-                out.extend_from_slice(b"date: ");
-                out.extend_from_slice(date.as_bytes());
-                out.extend_from_slice(b"\r\n");
-            });
+            date::with(|line| out.extend_from_slice(line));
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -81,7 +78,7 @@ impl Head<'_> {
 /// The head of a 101, to `token` unless the caller has named one.
 pub(super) fn write_switch(out: &mut Vec<u8>, headers: &ResponseFields, token: &str) {
     write_status(out, b"HTTP/1.1 ", StatusCode::SWITCHING_PROTOCOLS);
-    headers.write_lines(out);
+    out.extend_from_slice(headers.lines());
     if !headers.said.upgrade {
         write_line(out, "upgrade", token.as_bytes());
     }
@@ -91,7 +88,7 @@ pub(super) fn write_switch(out: &mut Vec<u8>, headers: &ResponseFields, token: &
 /// The head of an interim answer (RFC 9110 section 15.2), or of a 2xx to CONNECT: there is nothing to add.
 pub(super) fn write_bare_head(out: &mut Vec<u8>, status: StatusCode, headers: &ResponseFields) {
     write_status(out, b"HTTP/1.1 ", status);
-    headers.write_lines(out);
+    out.extend_from_slice(headers.lines());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -133,9 +130,9 @@ mod tests {
         last: bool,
         field: (&'static str, &'static str),
     ) -> String {
-        let mut headers = ResponseFields::for_http1();
+        let mut headers = ResponseFields::new();
         for (name, value) in [field, ("date", "now")] {
-            assert!(headers.push(HeaderName::from_static(name), Bytes::from(value)).is_ok());
+            assert!(headers.push(&HeaderName::from_static(name), value.as_bytes()).is_ok());
         }
         let status = StatusCode::from_u16(status).unwrap_or_default();
         let mut out = Vec::new();

@@ -375,8 +375,7 @@ mod tests {
             assert!(client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.is_ok());
             let Some(Event::Request { key, head, .. }) = turn(&mut wire) else { panic!("no request") };
             drop(head);
-            let head =
-                ResponseHead { status: http::StatusCode::OK, headers: crate::fields::ResponseFields::for_http1() };
+            let head = ResponseHead { status: http::StatusCode::OK, headers: crate::fields::ResponseFields::new() };
             assert!(wire.send(key, head, bytes::Bytes::from(vec![b'x'; length]), None).is_ok());
             let mut space = vec![0; 1 << 16];
             while !matches!(turn(&mut wire), Some(Event::Sent { .. })) {

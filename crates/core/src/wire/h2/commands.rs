@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::Reason;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::H2;
+use super::{H2, frame::Reason};
 use crate::{
     engine::ResetReason,
     error::{Code, Error},
@@ -28,12 +27,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         stream.exchange.pull(max)?;
         stream.pulled_at = now;
         if stream.expects_continue {
-            self.inform(key, StatusCode::CONTINUE, ResponseFields::for_http2())?;
+            self.inform(key, StatusCode::CONTINUE, ResponseFields::new())?;
         }
         self.soonest = earlier(self.soonest, due(now, self.config.timeouts.body_idle));
-        // Looked at in the next turn, as if h2 had woken it.
-        let stream = self.stream(key)?;
-        std::task::Wake::wake_by_ref(&stream.wake);
+        self.awaken(key.stream);
         Ok(())
     }
 
@@ -45,12 +42,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let told = response::check_whole(&head, &body, bodiless)?;
         let empty = bodiless || (body.is_empty() && trailers.is_none());
         stream.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
-        stream.send_head(head, told, empty)?;
         if !empty {
             stream.queue(body);
             stream.end(trailers);
             self.now_sending(key.stream);
         }
+        self.answer(key.stream, &head, told, empty);
         Ok(())
     }
 
@@ -61,8 +58,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let declared = response::check_final(&head)?;
         let bodiless = response::bodiless(head.status, stream.head_request);
         stream.exchange.started(declared, bodiless);
-        // A bodiless answer ends when the caller finishes it, so that `Sent` comes after `finish`.
-        stream.send_head(head, declared, false)
+        // A 204 has none to tell (RFC 9110 section 8.6). A bodiless answer ends when the caller finishes it, so that `Sent`
+        // comes after `finish`.
+        let told = declared.filter(|_| head.status != StatusCode::NO_CONTENT);
+        self.answer(key.stream, &head, told, false);
+        Ok(())
     }
 
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
@@ -97,13 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         if status == StatusCode::CONTINUE {
             stream.expects_continue = false;
         }
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = headers.into_http2();
-        if let Some(respond) = stream.respond() {
-            // An error here is the stream's: the peer has reset it, and `look` tells.
-            let _ = respond.send_informational(response);
-        }
+        self.write_head(key.stream, status, &headers, None, false);
         Ok(())
     }
 
@@ -117,36 +111,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
             head.status = StatusCode::OK;
         }
         stream.exchange.upgrading();
-        stream.send_head(head, None, false)?;
-        let stream = self.stream(key)?;
         stream.enter_tunnel();
+        self.answer(key.stream, &head, None, false);
         self.upgraded.push(key);
         Ok(())
     }
 
     fn reset(&mut self, id: u32, reason: ResetReason) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.send_reset(match reason {
-            ResetReason::Cancel => Reason::CANCEL,
-            ResetReason::Refused => Reason::REFUSED_STREAM,
-            ResetReason::Internal => Reason::INTERNAL_ERROR,
-            ResetReason::EnhanceYourCalm => Reason::ENHANCE_YOUR_CALM,
-        });
-        let key = stream.key;
-        self.failed.push((key, Error::new(Code::Closed, "the stream was reset by this side")));
+        let Some(key) = self.streams.get_mut(id).filter(|stream| stream.pulled).map(|stream| stream.key) else {
+            return;
+        };
+        let reason = match reason {
+            ResetReason::Cancel => Reason::Cancel,
+            ResetReason::Refused => Reason::RefusedStream,
+            ResetReason::Internal => Reason::InternalError,
+            ResetReason::EnhanceYourCalm => Reason::EnhanceYourCalm,
+        };
+        self.failed.push((key, reason, Error::new(Code::Closed, "the stream was reset by this side")));
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// The head of a final answer.
+    fn answer(&mut self, id: u32, head: &ResponseHead, length: Option<u64>, end: bool) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.answered = true;
+            stream.expects_continue = false;
+        }
+        self.write_head(id, head.status, &head.headers, length, end);
+    }
+
     /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.
     fn refuse_write(&mut self, key: Key, error: Error) -> Result<(), Error> {
         if error.code() != Code::BodyLengthMismatch {
             return Err(error);
         }
-        if let Ok(stream) = self.stream(key) {
-            stream.send_reset(Reason::INTERNAL_ERROR);
-            self.failed.push((key, error));
-        }
+        self.failed.push((key, Reason::InternalError, error));
         Ok(())
     }
 }

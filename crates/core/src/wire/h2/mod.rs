@@ -1,13 +1,19 @@
-//! HTTP/2 (RFC 9113) over the h2 crate, pulled by hand.
+//! HTTP/2 (RFC 9113), pulled: frames are read as they come, for without that no stream works; a request comes up when it is
+//! wanted, a window is given back when bytes are pulled, and what is written goes out by urgency.
 //!
-//! h2 keeps one waker for the whole connection and one a stream: the connection is polled with the turn's, each
-//! stream with its own (`StreamWaker`), so that a turn looks only at streams that have something to say.
+//! ```text
+//! transport -> receive (frames) -> hpack, head -> admit -> events
+//! transport <- Outgoing <- send (DATA by urgency) <- commands; heads and control frames go straight to Outgoing
+//! ```
 //!
-//! Hot: one turn for a batch of streams; all answers of a batch go out in one flush.
+//! Hot: one turn for a batch of streams, one read and one write.
 
+mod admit;
 mod commands;
-mod handshake;
-mod request;
+mod frame;
+mod head;
+mod hpack;
+mod receive;
 mod send;
 mod stream;
 mod streams;
@@ -16,78 +22,122 @@ use std::{
     collections::VecDeque,
     mem,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use h2::{Ping, PingPong, Reason, SendStream, server};
+use bytes::{Buf, BytesMut};
+use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use self::handshake::{Handshake, handshake};
 use self::{
-    handshake::Opened,
-    stream::{Stream, StreamWaker, Woken},
+    frame::{FIRST_WINDOW, Head, MAX_31, Reason, flag, kind, setting},
+    hpack::{Decoder, Encoder},
+    receive::{Broken, OpenBlock},
+    send::Mark,
+    stream::Stream,
     streams::Streams,
 };
 use super::{End, Turn, Wire, due, earlier};
 use crate::{
     config::Config,
+    detect::PREFACE,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
-    event::Event,
+    event::{Event, RequestHead},
     io::{
-        outbound::Progress,
-        tap::{Tap, TapState},
-        transport::Fault,
+        outgoing::Outgoing,
+        room,
+        transport::{Fault, Traffic, poll_read},
     },
     key::Key,
 };
 
 /// An answer to a ping is due within this.
 const PONG: Duration = Duration::from_secs(20);
-/// h2 is driven at most so often in one turn, then the turn is left and asked for anew.
-const ROUNDS: usize = 3;
-/// Wakers kept for the next streams.
-const SPARE_WAKERS: usize = 16;
+/// What the pings say, which the answers repeat: whether the peer is there, and how far it was when it heard of the drain.
+const KEEP_ALIVE: [u8; 8] = *b"hp alive";
+const DRAIN: [u8; 8] = *b"hp drain";
+/// How many streams that nobody reads it takes to fill the window of a connection.
+const WINDOWS: u32 = 16;
+/// A turn goes round at most so often, then it is left and asked for anew.
+const ROUNDS: usize = 8;
+/// Streams that we have reset lately: what was on its way to them is ignored. There are no more within a round trip.
+const LET_GO: usize = 1024;
 
-pub(crate) struct H2<IO: AsyncRead + AsyncWrite + Unpin> {
-    connection: server::Connection<Tap<IO>, Bytes>,
-    tap: Arc<TapState>,
+pub(crate) struct H2<IO> {
+    io: IO,
+    /// Bytes that have come and are no whole frame yet.
+    incoming: BytesMut,
+    outgoing: Outgoing,
+    traffic: Arc<Traffic>,
     config: Arc<Config>,
     number: u32,
+    decoder: Decoder,
+    encoder: Encoder,
+    block: Option<Box<OpenBlock>>,
+    /// The last request's.
+    authority: Option<Authority>,
+
     streams: Streams,
+    /// Requests that nobody has pulled yet.
+    arrived: VecDeque<Arrived>,
     /// Streams with something to send, in the order in which they began to have it.
     sending: Vec<u32>,
+    /// Streams with something for a pull.
+    awake: Vec<u32>,
+    /// Frames on their way, in order.
+    marks: VecDeque<Mark>,
     /// Some stream had an urgency of its own: the order matters.
     prioritized: bool,
-    woken: Arc<Woken>,
-    spare_wakers: Vec<Arc<StreamWaker>>,
-    /// Room for the lists of a turn, kept.
-    awake: Vec<u32>,
-    progress: Vec<Progress>,
-    /// The last handles of streams that have ended. h2 wakes its connection when one goes: so they go when it is polled
-    /// anyway.
-    finished: Vec<SendStream<Bytes>>,
-    /// Events of calls between turns.
-    failed: Vec<(Key, Error)>,
+    /// Events of calls between turns, and what the peer is told.
+    failed: Vec<(Key, Reason, Error)>,
     upgraded: Vec<Key>,
+    /// The highest stream that the peer has opened.
+    highest: u32,
+    /// It has left some out.
+    gaps: bool,
+    let_go: VecDeque<u32>,
     /// The highest stream that became a request.
     last_stream: u32,
     requests: u64,
     credits: u32,
-    /// Sum of the streams' `outstanding`.
-    outstanding: usize,
+    /// What the peer has begun for nothing.
+    wasted: u32,
+
+    /// What the peer takes, and may still send; and of a new stream. What the caller has taken and the peer has not been told of.
+    send_window: i64,
+    first_send_window: i64,
+    receive_window: i64,
+    first_receive_window: i64,
+    taken: u32,
+    /// Of a new stream, once the peer has heard of it.
+    stream_window: u32,
+
+    /// The peer has finished sending.
+    eof: bool,
+    /// The last read found nothing, and its waker was not called since: there is nothing to read.
+    dry: bool,
+    /// Room for the next read, if it is to be more than usual.
+    read_bytes: usize,
+
     /// No stream is late before this. It is moved on when it has passed, not when the stream that it was for gets on.
     soonest: Option<Instant>,
-    /// The connection has a new state of which h2 has not told its waker.
-    dirty: bool,
     /// Nothing new is taken; why, if that is how the connection ends.
     draining: Option<CloseCode>,
-    pinger: Option<PingPong>,
+    /// The peer has heard of it (RFC 9113 section 6.8): the last stream that was looked at.
+    last_of_going: Option<u32>,
     ping: PingState,
     idle_since: Instant,
-    /// The header block that is under way, and since when it is.
-    head_since: Option<(u64, Instant)>,
+    /// Since when a header block is under way.
+    head_since: Option<Instant>,
+}
+
+/// A request that waits for its pull.
+struct Arrived {
+    stream: u32,
+    head: Box<RequestHead>,
+    /// Content-Length.
+    length: Option<u64>,
 }
 
 enum PingState {
@@ -102,42 +152,111 @@ enum PingState {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
-    pub(crate) fn new(number: u32, opened: Opened<IO>, config: Arc<Config>, now: Instant) -> Self {
-        let Opened { mut connection, tap } = opened;
-        let pinger = connection.ping_pong();
+    /// A connection on which the preface has come, in `early`. Our SETTINGS are on their way.
+    pub(crate) fn new(
+        number: u32,
+        io: IO,
+        early: BytesMut,
+        traffic: Arc<Traffic>,
+        config: Arc<Config>,
+        now: Instant,
+    ) -> Self {
+        let limits = &config.limits;
+        // What is sent on streams that nobody reads keeps its part of the connection's window: so each part is small, for
+        // those that are read to go on. Not smaller, because a part goes to and fro once a round trip.
+        let window = limits.buffered_bytes.clamp(1 << 16, MAX_31);
+        let stream_window = (window / WINDOWS).max(1 << 14);
+        let mut outgoing = Outgoing::default();
+        let settings = [
+            (setting::MAX_CONCURRENT_STREAMS, limits.concurrent_streams),
+            (setting::INITIAL_WINDOW_SIZE, stream_window),
+            (setting::MAX_HEADER_LIST_SIZE, u32::try_from(limits.header_bytes).unwrap_or(u32::MAX)),
+            (setting::ENABLE_CONNECT_PROTOCOL, 1),
+        ];
+        let told = if config.extended_connect { &settings[..] } else { &settings[..3] };
+        frame::write_settings(outgoing.tail(), told);
+        frame::write_window_update(outgoing.tail(), 0, window - FIRST_WINDOW as u32);
         Self {
-            connection,
-            tap,
+            io,
+            incoming: early,
+            outgoing,
+            traffic,
             config,
             number,
+            decoder: Decoder::new(),
+            encoder: Encoder::new(),
+            block: None,
+            authority: None,
             streams: Streams::default(),
+            arrived: VecDeque::new(),
             sending: Vec::new(),
-            prioritized: false,
-            woken: Arc::default(),
-            spare_wakers: Vec::new(),
             awake: Vec::new(),
-            progress: Vec::new(),
-            finished: Vec::new(),
+            marks: VecDeque::new(),
+            prioritized: false,
             failed: Vec::new(),
             upgraded: Vec::new(),
+            highest: 0,
+            gaps: false,
+            let_go: VecDeque::new(),
             last_stream: 0,
             requests: 0,
             credits: 0,
-            outstanding: 0,
+            wasted: 0,
+            send_window: FIRST_WINDOW,
+            first_send_window: FIRST_WINDOW,
+            receive_window: i64::from(window),
+            first_receive_window: FIRST_WINDOW,
+            taken: 0,
+            stream_window,
+            eof: false,
+            dry: false,
+            read_bytes: 0,
             soonest: None,
-            dirty: false,
             draining: None,
-            pinger,
+            last_of_going: None,
             ping: PingState::Waiting { since: now, read: 0 },
             idle_since: now,
             head_since: None,
         }
     }
 
+    /// Ready when the peer's SETTINGS have come, which belong to its preface (RFC 9113 section 3.4); with the end, if there
+    /// is none to be had.
+    pub(crate) fn poll_greeting(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<End>> {
+        let greeting = self.poll_settings(cx, now);
+        room::settle(&mut self.incoming);
+        match ready!(greeting) {
+            Ok(true) => Poll::Ready(None),
+            Ok(false) => Poll::Ready(Some(self.go_away(Reason::ProtocolError, "the preface has no SETTINGS", cx, now))),
+            Err(fault) => Poll::Ready(Some(End::Close { reason: fault.reason(), linger: false })),
+        }
+    }
+
+    fn poll_settings(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<bool, Fault>> {
+        if let Poll::Ready(result) = self.outgoing.poll_flush(&mut self.io, &self.traffic, cx, now) {
+            result?;
+        }
+        loop {
+            if let Some(head) = self.incoming.get(PREFACE.len()..).and_then(Head::of) {
+                self.incoming.advance(PREFACE.len());
+                return Poll::Ready(Ok(head.kind == kind::SETTINGS && !head.has(flag::ACK)));
+            }
+            room::lend(&mut self.incoming);
+            if ready!(poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx))? == 0 {
+                return Poll::Ready(Err(Fault::Gone));
+            }
+        }
+    }
+
+    /// The transport, once the engine has ended.
+    pub(crate) fn into_transport(self) -> IO {
+        self.io
+    }
+
     fn stream(&mut self, key: Key) -> Result<&mut Stream, Error> {
         let ours = key.connection == self.number && key.sequence == 0;
         match self.streams.get_mut(key.stream) {
-            Some(stream) if ours => Ok(stream),
+            Some(stream) if ours && stream.pulled => Ok(stream),
             None if ours && key.stream <= self.last_stream => {
                 Err(Error::new(Code::KeyUsed, "the request has its answer already"))
             }
@@ -145,37 +264,56 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
     }
 
+    // ---- the ends of streams
+
     fn remove(&mut self, id: u32, now: Instant) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        self.outstanding -= stream.outstanding;
-        let wake = stream.wake.clone();
-        if stream.listed {
+        let (listed, pulled, left) = (stream.listed, stream.pulled, stream.incoming.len());
+        if listed {
             self.sending.retain(|&sending| sending != id);
         }
-        if self.draining.is_none() {
-            // A connection that drains waits for them.
-            self.finished.extend(stream.take_finished());
+        if !pulled {
+            self.arrived.retain(|arrived| arrived.stream != id);
         }
-        // What h2 has to say to the peer of a stream that is let go of, it says by waking the connection.
         self.streams.remove(id);
-        if self.spare_wakers.len() < SPARE_WAKERS && Arc::strong_count(&wake) == 1 {
-            self.spare_wakers.push(wake);
-        }
+        self.give_back(left);
         self.idle_since = now;
     }
 
+    /// Tells the caller, if it knows of the stream, and forgets it.
     fn fail(&mut self, id: u32, error: Error, turn: &mut Turn<'_, '_>) {
         if let Some(stream) = self.streams.get_mut(id) {
-            turn.failed(stream.key, error);
+            if stream.pulled {
+                turn.failed(stream.key, error);
+            }
             self.remove(id, turn.now);
         }
     }
+
+    fn write_reset(&mut self, id: u32, reason: Reason) {
+        frame::write_reset(self.outgoing.tail(), id, reason);
+        self.let_go(id);
+    }
+
+    /// What still comes of the stream is ignored.
+    fn let_go(&mut self, id: u32) {
+        if self.let_go.len() == LET_GO {
+            self.let_go.pop_front();
+        }
+        self.let_go.push_back(id);
+    }
+
+    // ---- time
 
     fn expire(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         let config = self.config.clone();
         let timeouts = &config.timeouts;
         let now = turn.now;
         let late = |since: Instant, timeout| due(since, timeout).is_some_and(|due| now >= due);
+        if self.outgoing.stalled_since().is_some_and(|since| late(since, timeouts.write_stall)) {
+            let reason = CloseReason::new(CloseCode::WriteStalled, "the peer took no response byte in time");
+            return Some(End::Close { reason, linger: false });
+        }
         let mut stalled = Vec::new();
         for stream in self.streams.iter_mut() {
             if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
@@ -187,9 +325,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
         }
         for id in stalled {
-            if let Some(stream) = self.streams.get_mut(id) {
-                stream.send_reset(Reason::CANCEL);
-            }
+            self.write_reset(id, Reason::Cancel);
             self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
         }
         self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
@@ -201,34 +337,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.idle_since = now;
             self.begin_drain(CloseCode::KeepAliveTimeout);
         }
-        if self.head_since.is_some_and(|(_, since)| late(since, timeouts.headers)) {
+        if self.head_since.is_some_and(|since| late(since, timeouts.headers)) {
             turn.refused(Refusal::HeadersTimeout);
-            // Said once; who does not take it is not waited for.
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            let _ = self.connection.poll_closed(turn.cx);
-            let reason = CloseReason::new(CloseCode::HeadersTimeout, "the request head was not complete in time");
-            return Some(End::Close { reason, linger: false });
+            const LATE: &str = "the request head was not complete in time";
+            let mut end = self.go_away(Reason::EnhanceYourCalm, LATE, turn.cx, now);
+            if let End::Close { reason, .. } = &mut end {
+                reason.code = CloseCode::HeadersTimeout;
+            }
+            return Some(end);
         }
-        self.expire_ping(turn)
+        self.expire_ping(now)
     }
 
-    fn expire_ping(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        let read = self.tap.traffic.read.get();
+    fn expire_ping(&mut self, now: Instant) -> Option<End> {
+        let read = self.traffic.read.get();
         match self.ping {
             PingState::Waiting { since, read: before } => {
-                if due(since, self.config.timeouts.h2_ping).is_none_or(|due| turn.now < due) {
-                    return None;
-                }
-                self.ping = PingState::Waiting { since: turn.now, read };
-                if let (true, Some(pinger)) = (read == before, &mut self.pinger)
-                    && pinger.send_ping(Ping::opaque()).is_ok()
-                {
-                    self.ping = PingState::Sent { at: turn.now };
-                    self.dirty = true;
+                if due(since, self.config.timeouts.h2_ping).is_some_and(|due| now >= due) {
+                    self.ping = if read == before {
+                        frame::write_ping(self.outgoing.tail(), 0, KEEP_ALIVE);
+                        PingState::Sent { at: now }
+                    } else {
+                        PingState::Waiting { since: now, read }
+                    };
                 }
                 None
             }
-            PingState::Sent { at } if turn.now >= at + PONG => Some(End::Close {
+            PingState::Sent { at } if now >= at + PONG => Some(End::Close {
                 reason: CloseReason::new(CloseCode::PingTimeout, "the peer did not answer a ping in time"),
                 linger: false,
             }),
@@ -236,90 +371,95 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
     }
 
-    fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if let (PingState::Sent { .. }, Some(pinger)) = (&self.ping, &mut self.pinger)
-            && let Poll::Ready(Ok(_)) = pinger.poll_pong(cx)
-        {
-            self.ping = PingState::Waiting { since: now, read: self.tap.traffic.read.get() };
-        }
-    }
+    // ---- the end of the connection
 
-    fn ended(&self, result: Result<(), h2::Error>) -> End {
-        if let (Some(code), true) = (self.draining, self.streams.is_empty()) {
-            // However the peer leaves now: it has got everything.
-            let message = if code == CloseCode::Drained { "drained" } else { "no request came in time" };
-            return End::Close { reason: CloseReason::new(code, message), linger: false };
-        }
-        let reason = match (result, self.tap.fault()) {
-            (_, Some(Fault::Reset)) => CloseReason::new(CloseCode::PeerReset, "the peer reset the connection"),
-            (Err(error), _) if error.is_go_away() && error.is_remote() => {
-                CloseReason::new(CloseCode::PeerClosed, error.to_string())
-            }
-            (Err(error), None) if !error.is_io() => CloseReason::new(CloseCode::ProtocolError, error.to_string()),
-            (Err(error), fault) => {
-                let code = if fault == Some(Fault::Io) { CloseCode::Io } else { CloseCode::PeerClosed };
-                CloseReason::new(code, error.to_string())
-            }
-            (Ok(()), _) => CloseReason::new(CloseCode::PeerClosed, "the peer closed the connection"),
-        };
-        End::Close { reason, linger: false }
-    }
-
+    /// RFC 9113 section 6.8: that it is coming, and a question how far the peer is.
     fn begin_drain(&mut self, code: CloseCode) {
         if self.draining.is_none() {
             self.draining = Some(code);
-            self.connection.graceful_shutdown();
-            self.dirty = true;
+            frame::write_go_away(self.outgoing.tail(), MAX_31, Reason::NoError);
+            frame::write_ping(self.outgoing.tail(), 0, DRAIN);
         }
     }
 
-    /// Notes since when a header block is under way.
-    fn clock_head(&mut self, now: Instant) {
-        let head = self.tap.inbound().head();
-        if head != self.head_since.map(|(head, _)| head) {
-            self.head_since = head.map(|head| (head, now));
+    /// The peer has heard that the end is coming: what it opens from here on is not looked at.
+    fn finish_going(&mut self) {
+        if self.draining.is_some() && self.last_of_going.is_none() {
+            self.last_of_going = Some(self.highest);
+            frame::write_go_away(self.outgoing.tail(), self.highest, Reason::NoError);
         }
+    }
+
+    /// Ends the connection for the peer's fault. It is said once; who does not take it is not waited for.
+    fn go_away(&mut self, reason: Reason, what: &'static str, cx: &mut Context<'_>, now: Instant) -> End {
+        frame::write_go_away(self.outgoing.tail(), self.highest, reason);
+        let _ = self.outgoing.poll_flush(&mut self.io, &self.traffic, cx, now);
+        let message = format!("{what}: {}", frame::reason_name(reason as u32));
+        // Who floods is not listened to any longer.
+        let linger = reason != Reason::EnhanceYourCalm;
+        End::Close { reason: CloseReason::new(CloseCode::ProtocolError, message), linger }
+    }
+
+    /// The connection has come to its end, or its peer has `gone`.
+    fn ended(&self, gone: Option<Fault>) -> Option<End> {
+        let over = gone.is_some() || (self.last_of_going.is_some() && self.outgoing.is_flushed());
+        let reason = match self.draining {
+            // However the peer leaves now: it has got everything.
+            Some(code) if over && self.streams.is_empty() => {
+                let drained = code == CloseCode::Drained;
+                CloseReason::new(code, if drained { "drained" } else { "no request came in time" })
+            }
+            _ => gone?.reason(),
+        };
+        Some(End::Close { reason, linger: false })
+    }
+
+    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
+        for _ in 0..ROUNDS {
+            let more_to_read = self.receive(turn)?;
+            self.deliver(turn)?;
+            self.look(turn);
+            let more_to_send = self.submit(turn);
+            let flushed = self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx, turn.now)?;
+            self.report(turn);
+            if let Some(end) = self.ended(self.eof.then_some(Fault::Gone)) {
+                return Ok(Some(end));
+            }
+            // What was told of streams that are over, for one, has been written since.
+            let more = more_to_read || more_to_send || !self.outgoing.is_flushed();
+            if flushed.is_pending() || !more {
+                return Ok(None);
+            }
+        }
+        turn.relay.again();
+        Ok(None)
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        self.dry &= !turn.called;
         if turn.late
             && self.deadline().is_some_and(|deadline| turn.now >= deadline)
             && let Some(end) = self.expire(turn)
         {
             return Some(end);
         }
-        for (key, error) in mem::take(&mut self.failed) {
+        for (key, reason, error) in mem::take(&mut self.failed) {
+            self.write_reset(key.stream, reason);
             self.fail(key.stream, error, turn);
         }
         turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
-        for round in 1..=ROUNDS {
-            self.submit(turn);
-            self.finished.clear();
-            self.dirty = false;
-            turn.relay.clear();
-            self.tap.refill();
-            let polled = self.accept(turn);
-            self.poll_pong(turn.cx, turn.now);
-            self.report(turn);
-            self.look(turn);
-            if let Poll::Ready(result) = polled {
-                if result.as_ref().is_err_and(|error| error.is_library() && !error.is_remote()) {
-                    turn.refused(Refusal::Protocol);
-                }
-                return Some(self.ended(result));
+        let end = match self.work(turn) {
+            Ok(end) => end,
+            Err(Broken::Transport(fault)) => self.ended(Some(fault)),
+            Err(Broken::Peer(reason, what)) => {
+                turn.refused(Refusal::Protocol);
+                Some(self.go_away(reason, what, turn.cx, turn.now))
             }
-            self.submit(turn);
-            if !(self.dirty || turn.relay.woken()) {
-                break;
-            }
-            if round == ROUNDS {
-                turn.relay.again();
-            }
-        }
-        self.clock_head(turn.now);
-        None
+        };
+        room::settle(&mut self.incoming);
+        end
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -331,8 +471,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         if self.streams.is_empty() {
             deadline = earlier(deadline, due(self.idle_since, timeouts.keep_alive_idle));
         }
-        if let Some((_, since)) = self.head_since {
+        if let Some(since) = self.head_since {
             deadline = earlier(deadline, due(since, timeouts.headers));
+        }
+        if let Some(since) = self.outgoing.stalled_since() {
+            deadline = earlier(deadline, due(since, timeouts.write_stall));
         }
         earlier(deadline, self.soonest)
     }
@@ -342,7 +485,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
-        for stream in mem::take(&mut self.streams).iter() {
+        for stream in mem::take(&mut self.streams).iter().filter(|stream| stream.pulled) {
             events.push_back(Event::Failed { key: stream.key, error: error.clone() });
         }
     }

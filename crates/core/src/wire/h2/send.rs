@@ -2,89 +2,137 @@
 
 use std::mem;
 
-use http::{Response, header};
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{H2, stream::Stream};
+use super::{
+    H2,
+    frame::{HEAD_BYTES, Head, PAYLOAD_BYTES, Reason, flag, frame_block, kind},
+    stream::Coming,
+};
 use crate::{
     date,
     error::{Code, Error},
     event::Event,
-    fields::Said,
-    io::outbound::Progress,
-    response::{self, ResponseHead},
+    fields::{ResponseFields, write_line},
+    io::room,
     wire::{Turn, due, earlier},
 };
 
-/// Bytes that h2 may hold and the transport has not taken: beyond them the more urgent stream goes first.
+/// Body bytes that are written before the transport has taken them: beyond them the more urgent stream goes first.
 const WATERMARK: usize = 64 << 10;
 
+/// The last byte of a frame of which somebody wants to know when it has been sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    /// Where it is among all bytes of the connection.
+    at: u64,
+    stream: u32,
+    /// Body bytes in the frame.
+    bytes: usize,
+    /// It ends the stream.
+    end: bool,
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
-    /// Gives h2 response bytes by urgency (RFC 9218), as long as the transport keeps up.
-    pub(super) fn submit(&mut self, turn: &mut Turn<'_, '_>) {
+    /// Writes response bytes by urgency (RFC 9218) and as far as the windows go. True: more may go out when the transport has
+    /// taken what it has.
+    pub(super) fn submit(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.sending.is_empty() {
-            return;
+            return false;
+        }
+        if self.outgoing.len() >= WATERMARK {
+            return true;
         }
         let mut sending = mem::take(&mut self.sending);
         if self.prioritized && sending.len() > 1 {
             sending.sort_by_key(|id| self.streams.get_mut(*id).map_or(u8::MAX, |stream| stream.urgency));
         }
-        let mut failed = Vec::new();
-        sending.retain(|&id| {
-            let Some(stream) = self.streams.get_mut(id) else { return false };
-            let room = WATERMARK.saturating_sub(self.outstanding);
-            match stream.pump(room) {
-                Ok((bytes, gave)) => {
-                    self.outstanding += bytes;
-                    if gave || stream.stalled_since.is_none() {
-                        stream.stalled_since = Some(turn.now);
-                    }
-                }
-                Err(error) => failed.push((id, error)),
-            }
-            stream.listed = stream.wants_to_send();
-            stream.listed
-        });
+        let mut room = WATERMARK;
+        let before = self.marks.len();
+        sending.retain(|&id| self.pump(id, &mut room, turn));
         self.sending = sending;
         self.soonest = earlier(self.soonest, due(turn.now, self.config.timeouts.write_stall));
-        for (id, error) in failed {
-            self.fail(id, error, turn);
-        }
+        self.marks.len() > before && !self.sending.is_empty()
     }
 
-    /// Reports what the transport has flushed.
+    /// Writes what the windows and `room` let out of a stream. True: it waits for room, or for the connection's window.
+    fn pump(&mut self, id: u32, room: &mut usize, turn: &Turn<'_, '_>) -> bool {
+        let Some(stream) = self.streams.get_mut(id) else { return false };
+        while stream.queued > 0 {
+            let window = usize::try_from(stream.send_window.min(self.send_window)).unwrap_or(0);
+            let most = window.min(*room).min(PAYLOAD_BYTES);
+            if most == 0 {
+                stream.listed = stream.send_window > 0;
+                // Whether the transport takes what it has been given, it tells for all streams.
+                stream.stalled_since = if *room == 0 { None } else { stream.stalled_since.or(Some(turn.now)) };
+                return stream.listed;
+            }
+            let piece = stream.next_piece(most);
+            let length = piece.len();
+            let end = stream.queued == 0 && stream.end.take_if(|trailers| trailers.is_none()).is_some();
+            let flags = if end { flag::END_STREAM } else { 0 };
+            Head { length, kind: kind::DATA, flags, stream: id }.write(self.outgoing.tail());
+            self.outgoing.push(piece);
+            *room -= length;
+            stream.send_window -= length as i64;
+            self.send_window -= length as i64;
+            stream.outstanding += length;
+            stream.stalled_since = None;
+            self.marks.push_back(Mark { at: self.outgoing.end(&self.traffic), stream: id, bytes: length, end });
+        }
+        stream.listed = false;
+        stream.stalled_since = None;
+        match stream.end.take() {
+            None => {}
+            Some(None) => {
+                Head { length: 0, kind: kind::DATA, flags: flag::END_STREAM, stream: id }.write(self.outgoing.tail());
+                self.mark_end(id);
+            }
+            Some(Some(trailers)) => self.write_trailers(id, &trailers),
+        }
+        false
+    }
+
+    /// The stream ends with what was written last.
+    fn mark_end(&mut self, id: u32) {
+        let at = self.outgoing.end(&self.traffic);
+        self.marks.push_back(Mark { at, stream: id, bytes: 0, end: true });
+    }
+
+    /// Tells what the transport has flushed.
     pub(super) fn report(&mut self, turn: &mut Turn<'_, '_>) {
-        let mut progress = mem::take(&mut self.progress);
-        let mut outbound = self.tap.outbound();
-        outbound.take_flushed(&mut progress);
-        let refused = outbound.take_refused();
-        drop(outbound);
-        turn.events.extend(refused.into_iter().map(Event::Refused));
-        for Progress { stream: id, bytes, end } in progress.drain(..) {
+        let flushed = self.outgoing.flushed();
+        while let Some(&Mark { at, stream: id, bytes, end }) = self.marks.front()
+            && at <= flushed
+        {
+            self.marks.pop_front();
             let Some(stream) = self.streams.get_mut(id) else { continue };
-            let bytes = (bytes as usize).min(stream.outstanding);
-            stream.outstanding -= bytes;
-            self.outstanding -= bytes;
+            stream.outstanding -= bytes.min(stream.outstanding);
             stream.flushed += bytes as u64;
-            stream.stalled_since = stream.waits_for_peer().then_some(turn.now);
             let key = stream.key;
-            if end {
-                if let Some(bytes) = stream.exchange.ended() {
-                    if stream.pulls_body() {
-                        let error = Error::new(Code::Closed, "the response was sent before the body was read");
-                        turn.events.push_back(Event::BodyFailed { key, error });
-                    }
-                    turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
-                    stream.sent = true;
-                    if stream.over() {
-                        self.remove(id, turn.now);
-                    }
+            if !end {
+                if stream.exchange.streaming() && stream.outstanding == 0 && !stream.wants_to_send() {
+                    turn.events.push_back(Event::Written { key, bytes: stream.flushed });
                 }
-            } else if stream.exchange.streaming() && stream.outstanding == 0 && !stream.wants_to_send() {
-                turn.events.push_back(Event::Written { key, bytes: stream.flushed });
+                continue;
+            }
+            let Some(bytes) = stream.exchange.ended() else { continue };
+            if stream.pulls_body() {
+                let error = Error::new(Code::Closed, "the response was sent before the body was read");
+                turn.events.push_back(Event::BodyFailed { key, error });
+            }
+            turn.events.push_back(Event::Sent { key, bytes, at: turn.now });
+            stream.sent = true;
+            self.wasted = self.wasted.saturating_sub(1);
+            if stream.over() {
+                if stream.coming != Coming::Ended {
+                    // Nobody reads the rest (RFC 9113 section 8.1).
+                    self.write_reset(id, Reason::NoError);
+                }
+                self.remove(id, turn.now);
             }
         }
-        self.progress = progress;
     }
 
     /// `stream` has something to send.
@@ -95,37 +143,50 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.sending.push(id);
         }
     }
-}
 
-impl Stream {
-    /// Gives h2 the head of an answer, which tells `length` and Date unless it does already.
-    pub(super) fn send_head(&mut self, head: ResponseHead, length: Option<u64>, end: bool) -> Result<(), Error> {
-        let Some(respond) = self.respond() else {
-            return Err(Error::new(Code::KeyUsed, "the request has its answer already"));
-        };
-        let Said { length: said, dated, .. } = head.headers.said;
-        let mut headers = head.headers.into_http2();
-        match length {
-            Some(length) if said.is_none() => {
-                headers.insert(header::CONTENT_LENGTH, response::length_value(length));
-            }
-            // A 204 has none to tell (RFC 9110 section 8.6).
-            None if said.is_some() => {
-                headers.remove(header::CONTENT_LENGTH);
-            }
-            _ => {}
+    /// The head of an answer. A final one tells `length`, and Date unless it does already.
+    pub(super) fn write_head(
+        &mut self,
+        id: u32,
+        status: StatusCode,
+        fields: &ResponseFields,
+        length: Option<u64>,
+        end: bool,
+    ) {
+        let out = self.outgoing.tail();
+        let at = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        let encoder = &mut self.encoder;
+        encoder.begin(out);
+        encoder.status(out, status);
+        for (line, name_length) in fields.for_http2() {
+            encoder.field(out, line, name_length);
         }
-        if !dated {
-            date::with(|date| headers.insert(header::DATE, date.clone()));
+        if let Some(length) = length {
+            encoder.length(out, length);
         }
-        let mut response = Response::new(());
-        *response.status_mut() = head.status;
-        *response.headers_mut() = headers;
-        // An error is the stream's: the peer has reset it, and `look` tells. A malformed head was refused before.
-        if let Ok(sender) = respond.send_response(response, end) {
-            self.begin(sender);
-            self.expects_continue = false;
+        if !fields.said.dated && !status.is_informational() {
+            date::with(|line| encoder.field(out, line, date::NAME_BYTES));
         }
-        Ok(())
+        frame_block(out, at, id, end);
+        if end {
+            self.mark_end(id);
+        }
+    }
+
+    fn write_trailers(&mut self, id: u32, trailers: &HeaderMap) {
+        let out = self.outgoing.tail();
+        let at = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        self.encoder.begin(out);
+        let mut line = room::text();
+        for (name, value) in trailers {
+            line.clear();
+            write_line(&mut line, name.as_str(), value.as_bytes().trim_ascii());
+            self.encoder.field(out, &line[..line.len() - 2], name.as_str().len());
+        }
+        room::recycle_text(line);
+        frame_block(out, at, id, true);
+        self.mark_end(id);
     }
 }

@@ -19,6 +19,10 @@ impl Streams {
         Pool::take(&PLACES).unwrap_or_default()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

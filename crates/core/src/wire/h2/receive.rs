@@ -1,0 +1,496 @@
+//! Frames, from the transport to the streams (RFC 9113 sections 4 to 6).
+//!
+//! Hot: once a request and once a read. A frame is looked at where it was read; only large DATA is cut out of the buffer.
+
+use std::{mem, task::Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    DRAIN, H2, KEEP_ALIVE, PingState,
+    frame::{self, HEAD_BYTES, Head, MAX_31, PAYLOAD_BYTES, Reason, flag, kind, number, setting},
+    stream::{Coming, reset_by_peer},
+};
+use crate::{
+    error::{Code, Error},
+    io::{
+        room,
+        transport::{Fault, poll_read},
+    },
+    wire::{Turn, received::Received},
+};
+
+/// Bytes that are read at a time, before what they ask for is done.
+const ROUND_BYTES: u64 = 256 << 10;
+/// Bytes of a read. It begins with what a small request needs, and doubles as long as reads fill it.
+const MOST_READ: usize = 64 << 10;
+/// Bytes that wait to be written: a peer that takes none of its answers is not heard any more.
+const UNHEARD: usize = 128 << 10;
+/// DATA shorter than this is copied: it must not keep a buffer of up to `MOST_READ`.
+const CUT_FROM: usize = 8 << 10;
+/// Frames of one header block.
+const PIECES: u32 = 100;
+
+/// What ends a connection.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The peer has broken the protocol (RFC 9113 section 5.4.1).
+    Peer(Reason, &'static str),
+    Transport(Fault),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Transport(fault)
+    }
+}
+
+fn broken<T>(reason: Reason, what: &'static str) -> Result<T, Broken> {
+    Err(Broken::Peer(reason, what))
+}
+
+/// A header block that waits for its CONTINUATION.
+#[derive(Debug)]
+pub(super) struct OpenBlock {
+    stream: u32,
+    end_stream: bool,
+    /// Its priority names itself.
+    selfish: bool,
+    bytes: Vec<u8>,
+    pieces: u32,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// Reads what has come, and takes it apart. True: there may be more.
+    pub(super) fn receive(&mut self, turn: &mut Turn<'_, '_>) -> Result<bool, Broken> {
+        let most = self.traffic.read.get() + ROUND_BYTES;
+        loop {
+            self.take_frames(turn)?;
+            if self.eof || self.dry {
+                return Ok(false);
+            }
+            if self.outgoing.len() > UNHEARD || self.traffic.read.get() >= most {
+                return Ok(true);
+            }
+            self.dry = self.read(turn)?.is_pending();
+        }
+    }
+
+    fn read(&mut self, turn: &mut Turn<'_, '_>) -> Result<Poll<()>, Fault> {
+        room::lend(&mut self.incoming);
+        self.incoming.reserve(self.read_bytes);
+        let room = self.incoming.capacity() - self.incoming.len();
+        let Poll::Ready(read) = poll_read(&mut self.io, &mut self.incoming, &self.traffic, turn.cx) else {
+            self.read_bytes = 0;
+            return Ok(Poll::Pending);
+        };
+        let read = read?;
+        self.eof = read == 0;
+        if read == room {
+            self.read_bytes = (2 * read).min(MOST_READ);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Takes the frames that have come whole.
+    fn take_frames(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let mut incoming = mem::take(&mut self.incoming);
+        let mut at = 0;
+        let taken = loop {
+            let Some(head) = Head::of(&incoming[at..]) else { break Ok(()) };
+            if head.length > PAYLOAD_BYTES {
+                break broken(Reason::FrameSizeError, "a frame is longer than SETTINGS_MAX_FRAME_SIZE");
+            }
+            let (begin, end) = (at + HEAD_BYTES, at + HEAD_BYTES + head.length);
+            if incoming.len() < end {
+                // So that the next read can bring all of it.
+                self.read_bytes = self.read_bytes.max(end - at);
+                break Ok(());
+            }
+            at = end;
+            let frame = if head.kind != kind::DATA {
+                self.frame(head, &incoming[begin..end], turn)
+            } else if head.length < CUT_FROM {
+                self.data(head, &incoming[begin..end], Received::copy, turn)
+            } else {
+                incoming.advance(begin);
+                at = 0;
+                let payload = incoming.split_to(head.length).freeze();
+                self.data(head, &payload, |received, data| received.push(payload.slice_ref(data)), turn)
+            };
+            if frame.is_err() {
+                break frame;
+            }
+        };
+        incoming.advance(at);
+        self.clock_head(&incoming, turn);
+        self.incoming = incoming;
+        taken
+    }
+
+    /// Notes since when a header block is under way.
+    fn clock_head(&mut self, incoming: &BytesMut, turn: &Turn<'_, '_>) {
+        let begun = |head: Head| matches!(head.kind, kind::HEADERS | kind::CONTINUATION);
+        if self.block.is_some() || Head::of(incoming).is_some_and(begun) {
+            self.head_since.get_or_insert(turn.now);
+        } else {
+            self.head_since = None;
+        }
+    }
+
+    fn frame(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        if self.block.is_some() && head.kind != kind::CONTINUATION {
+            return broken(Reason::ProtocolError, "a header block is interrupted");
+        }
+        match head.kind {
+            kind::HEADERS => self.headers(head, payload, turn),
+            kind::CONTINUATION => self.continuation(head, payload, turn),
+            kind::PRIORITY => self.priority(head, payload, turn),
+            kind::RST_STREAM => self.reset_stream(head, payload, turn),
+            kind::SETTINGS => self.settings(head, payload),
+            kind::PUSH_PROMISE => broken(Reason::ProtocolError, "PUSH_PROMISE from a client"),
+            kind::PING => self.ping(head, payload, turn),
+            kind::GOAWAY if head.stream != 0 => broken(Reason::ProtocolError, "GOAWAY on a stream"),
+            kind::GOAWAY if payload.len() < 8 => broken(Reason::FrameSizeError, "GOAWAY is too short"),
+            kind::WINDOW_UPDATE => self.window_update(head, payload, turn),
+            // The peer closes when it has its answers. What is not known is ignored (RFC 9113 section 5.5).
+            _ => Ok(()),
+        }
+    }
+
+    // ---- header blocks
+
+    fn headers(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        if head.stream.is_multiple_of(2) {
+            return broken(Reason::ProtocolError, "HEADERS on a stream that no client opens");
+        }
+        let mut block = unpadded(head, payload)?;
+        let mut selfish = false;
+        if head.has(flag::PRIORITY) {
+            let Some((priority, rest)) = block.split_at_checked(5) else {
+                return broken(Reason::FrameSizeError, "HEADERS are too short for their priority");
+            };
+            selfish = number(priority) & MAX_31 == head.stream;
+            block = rest;
+        }
+        let (stream, end_stream) = (head.stream, head.has(flag::END_STREAM));
+        if head.has(flag::END_HEADERS) {
+            return self.whole_block(stream, end_stream, selfish, block, turn);
+        }
+        self.block = Some(Box::new(OpenBlock { stream, end_stream, selfish, bytes: block.to_vec(), pieces: 1 }));
+        Ok(())
+    }
+
+    fn continuation(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let Some(mut block) = self.block.take().filter(|block| block.stream == head.stream) else {
+            return broken(Reason::ProtocolError, "CONTINUATION of no header block");
+        };
+        block.bytes.extend_from_slice(payload);
+        block.pieces += 1;
+        // A list that is too large is answered; one that does not end is an attack. Coded it is hardly longer than plain.
+        if block.pieces > PIECES || block.bytes.len() > 4 * self.config.limits.header_bytes.max(PAYLOAD_BYTES) {
+            return broken(Reason::EnhanceYourCalm, "a header block does not end");
+        }
+        if head.has(flag::END_HEADERS) {
+            return self.whole_block(block.stream, block.end_stream, block.selfish, &block.bytes, turn);
+        }
+        self.block = Some(block);
+        Ok(())
+    }
+
+    fn whole_block(
+        &mut self,
+        id: u32,
+        end_stream: bool,
+        selfish: bool,
+        block: &[u8],
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Broken> {
+        self.head_since = None;
+        if id > self.highest {
+            return self.open_stream(id, end_stream, selfish, block, turn);
+        }
+        let trailers = self.decode(block, |gathered| gathered.into_trailers())?;
+        let Some(stream) = self.streams.get_mut(id) else { return self.after_the_end(id, "HEADERS") };
+        if stream.coming == Coming::Ended {
+            return self.stream_error(id, Reason::StreamClosed, "HEADERS behind END_STREAM", turn);
+        }
+        let Ok(trailers) = trailers else {
+            return self.stream_error(id, Reason::ProtocolError, "the trailer section is malformed or too large", turn);
+        };
+        if !end_stream || selfish || stream.ended(true).is_err() {
+            return self.stream_error(id, Reason::ProtocolError, "a trailer section in the middle of a body", turn);
+        }
+        stream.trailers = Some(trailers.into_map());
+        self.awaken(id);
+        Ok(())
+    }
+
+    // ---- bodies
+
+    /// `keep` keeps what is to be kept of the payload.
+    fn data(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        keep: impl FnOnce(&mut Received, &[u8]),
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Broken> {
+        let id = head.stream;
+        if self.block.is_some() {
+            return broken(Reason::ProtocolError, "a header block is interrupted");
+        }
+        if id == 0 || id > self.highest {
+            return broken(Reason::ProtocolError, "DATA on a stream that is not open");
+        }
+        let data = unpadded(head, payload)?;
+        let length = payload.len() as i64;
+        if length > self.receive_window {
+            return broken(Reason::FlowControlError, "DATA over the window of the connection");
+        }
+        self.receive_window -= length;
+        let Some(stream) = self.streams.get_mut(id) else {
+            self.give_back(payload.len());
+            return self.after_the_end(id, "DATA");
+        };
+        if stream.coming == Coming::Ended {
+            self.give_back(payload.len());
+            return self.stream_error(id, Reason::StreamClosed, "DATA behind END_STREAM", turn);
+        }
+        if length > stream.receive_window {
+            return broken(Reason::FlowControlError, "DATA over the window of its stream");
+        }
+        stream.receive_window -= length;
+        let end = head.has(flag::END_STREAM);
+        let kept = match stream.receive(data.len(), end, self.config.limits.body_bytes) {
+            Ok(kept) => kept,
+            Err(reason) => {
+                self.give_back(payload.len());
+                return self.stream_error(id, reason, "the body has not its declared length", turn);
+            }
+        };
+        if kept && !data.is_empty() {
+            keep(&mut stream.incoming, data);
+        }
+        // Padding is nobody's to take.
+        let dropped = if kept { payload.len() - data.len() } else { payload.len() };
+        if dropped > 0 {
+            self.taken_of(id, dropped);
+        }
+        self.awaken(id);
+        if payload.is_empty() && !end {
+            return self.waste("empty DATA");
+        }
+        Ok(())
+    }
+
+    /// So many bytes of a stream have been taken: their window is given back, to it and to the connection.
+    pub(super) fn taken_of(&mut self, id: u32, bytes: usize) {
+        if let Some(stream) = self.streams.get_mut(id)
+            && stream.coming != Coming::Ended
+        {
+            stream.taken += bytes as u32;
+            // Before the window is shut, and not for each byte.
+            if i64::from(stream.taken) * 2 >= stream.receive_window {
+                let more = mem::take(&mut stream.taken);
+                stream.receive_window += i64::from(more);
+                frame::write_window_update(self.outgoing.tail(), id, more);
+            }
+        }
+        self.give_back(bytes);
+    }
+
+    /// Gives window of the connection back.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.taken += bytes as u32;
+        if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {
+            let more = mem::take(&mut self.taken);
+            self.receive_window += i64::from(more);
+            frame::write_window_update(self.outgoing.tail(), 0, more);
+        }
+    }
+
+    // ---- the rest
+
+    /// What it says is not followed (RFC 9113 section 5.3.2), but must be said right.
+    fn priority(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let (reason, what) = match payload.len() {
+            _ if head.stream == 0 => return broken(Reason::ProtocolError, "PRIORITY of no stream"),
+            5 if number(payload) & MAX_31 != head.stream => return Ok(()),
+            5 => (Reason::ProtocolError, "a stream depends on itself"),
+            _ => (Reason::FrameSizeError, "PRIORITY is not five bytes long"),
+        };
+        if self.streams.get_mut(head.stream).is_some() {
+            return self.stream_error(head.stream, reason, what, turn);
+        }
+        // There is no stream to reset.
+        if head.stream > self.highest { broken(reason, what) } else { Ok(()) }
+    }
+
+    fn reset_stream(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let id = head.stream;
+        if payload.len() != 4 {
+            return broken(Reason::FrameSizeError, "RST_STREAM is not four bytes long");
+        }
+        if id == 0 || id > self.highest {
+            return broken(Reason::ProtocolError, "RST_STREAM of a stream that is not open");
+        }
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
+        let answered = stream.answered;
+        self.fail(id, reset_by_peer(number(payload)), turn);
+        if answered { Ok(()) } else { self.waste("requests that are cancelled") }
+    }
+
+    fn settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Broken> {
+        if head.stream != 0 {
+            return broken(Reason::ProtocolError, "SETTINGS on a stream");
+        }
+        if head.has(flag::ACK) {
+            if !payload.is_empty() {
+                return broken(Reason::FrameSizeError, "SETTINGS that acknowledge have a payload");
+            }
+            self.acknowledged();
+            return Ok(());
+        }
+        let (settings, rest) = payload.as_chunks();
+        if !rest.is_empty() {
+            return broken(Reason::FrameSizeError, "SETTINGS are cut off");
+        }
+        let mut window = None;
+        for &[a, b, c, d, e, f] in settings {
+            let value = u32::from_be_bytes([c, d, e, f]);
+            match u16::from_be_bytes([a, b]) {
+                setting::HEADER_TABLE_SIZE => self.encoder.limit(value),
+                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                    return broken(Reason::ProtocolError, "a setting is neither 0 nor 1");
+                }
+                setting::INITIAL_WINDOW_SIZE if value > MAX_31 => {
+                    return broken(Reason::FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE is out of its range");
+                }
+                setting::INITIAL_WINDOW_SIZE => window = Some(value),
+                setting::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
+                    return broken(Reason::ProtocolError, "SETTINGS_MAX_FRAME_SIZE is out of its range");
+                }
+                _ => {}
+            }
+        }
+        // All streams are gone through for it: once a frame, however often the frame says it.
+        if let Some(window) = window {
+            self.resize_windows(window)?;
+        }
+        frame::write_settings_ack(self.outgoing.tail());
+        Ok(())
+    }
+
+    /// The peer has heard our SETTINGS: from here on it keeps to our windows (RFC 9113 section 6.9.2).
+    fn acknowledged(&mut self) {
+        let more = i64::from(self.stream_window) - self.first_receive_window;
+        self.first_receive_window += more;
+        for stream in self.streams.iter_mut() {
+            stream.receive_window += more;
+        }
+    }
+
+    fn resize_windows(&mut self, size: u32) -> Result<(), Broken> {
+        let more = i64::from(size) - self.first_send_window;
+        self.first_send_window += more;
+        let mut overflows = false;
+        for stream in self.streams.iter_mut() {
+            stream.send_window += more;
+            overflows |= stream.send_window > i64::from(MAX_31);
+            if stream.wants_to_send() && !mem::replace(&mut stream.listed, true) {
+                self.sending.push(stream.key.stream);
+            }
+        }
+        if overflows { broken(Reason::FlowControlError, "SETTINGS have a window overflow") } else { Ok(()) }
+    }
+
+    fn ping(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let Ok(opaque) = <[u8; 8]>::try_from(payload) else {
+            return broken(Reason::FrameSizeError, "PING is not eight bytes long");
+        };
+        if head.stream != 0 {
+            return broken(Reason::ProtocolError, "PING on a stream");
+        }
+        if !head.has(flag::ACK) {
+            frame::write_ping(self.outgoing.tail(), flag::ACK, opaque);
+        } else if opaque == DRAIN {
+            self.finish_going();
+        } else if opaque == KEEP_ALIVE && matches!(self.ping, PingState::Sent { .. }) {
+            self.ping = PingState::Waiting { since: turn.now, read: self.traffic.read.get() };
+        }
+        Ok(())
+    }
+
+    fn window_update(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+        let id = head.stream;
+        if payload.len() != 4 {
+            return broken(Reason::FrameSizeError, "WINDOW_UPDATE is not four bytes long");
+        }
+        let more = number(payload) & MAX_31;
+        if id == 0 {
+            self.send_window += i64::from(more);
+            return match more {
+                0 => broken(Reason::ProtocolError, "WINDOW_UPDATE by nothing"),
+                _ if self.send_window > i64::from(MAX_31) => {
+                    broken(Reason::FlowControlError, "the window of the connection overflows")
+                }
+                _ => Ok(()),
+            };
+        }
+        if id > self.highest {
+            return broken(Reason::ProtocolError, "WINDOW_UPDATE of a stream that is not open");
+        }
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
+        stream.send_window += i64::from(more);
+        if more == 0 {
+            return self.stream_error(id, Reason::ProtocolError, "WINDOW_UPDATE by nothing", turn);
+        }
+        if stream.send_window > i64::from(MAX_31) {
+            return self.stream_error(id, Reason::FlowControlError, "the window of a stream overflows", turn);
+        }
+        if stream.wants_to_send() {
+            self.now_sending(id);
+        }
+        Ok(())
+    }
+
+    // ---- faults
+
+    /// A frame on a stream that has ended. The peer of one that we have reset may not have known (RFC 9113 section 5.1).
+    fn after_the_end(&self, id: u32, what: &'static str) -> Result<(), Broken> {
+        if self.let_go.contains(&id) {
+            return Ok(());
+        }
+        // A stream that was left out was never open.
+        broken(if self.gaps { Reason::ProtocolError } else { Reason::StreamClosed }, what)
+    }
+
+    /// The peer is at fault, and only one stream has to suffer for it (RFC 9113 section 5.4.2).
+    pub(super) fn stream_error(
+        &mut self,
+        id: u32,
+        reason: Reason,
+        what: &'static str,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Broken> {
+        self.write_reset(id, reason);
+        self.fail(id, Error::new(Code::Protocol, what), turn);
+        self.waste(what)
+    }
+}
+
+/// The payload without its padding (RFC 9113 section 6.1).
+fn unpadded(head: Head, payload: &[u8]) -> Result<&[u8], Broken> {
+    if !head.has(flag::PADDED) {
+        return Ok(payload);
+    }
+    let Some((&padding, rest)) = payload.split_first() else {
+        return broken(Reason::FrameSizeError, "a padded frame without the length of its padding");
+    };
+    match rest.len().checked_sub(usize::from(padding)) {
+        Some(length) => Ok(&rest[..length]),
+        None => broken(Reason::ProtocolError, "more padding than payload"),
+    }
+}
