@@ -76,7 +76,10 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     traffic: Arc<Traffic>,
     config: Arc<Config>,
     relay: Arc<Relay>,
-    waker: Waker,
+    /// The relay's. None while it turns.
+    waker: Option<Waker>,
+    /// Whom the relay wakes.
+    owner: Waker,
     events: VecDeque<Event>,
     opened_at: Instant,
     /// As it was after the last turn.
@@ -98,8 +101,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             number: connection,
             traffic: Arc::default(),
             config,
-            waker: Waker::from(relay.clone()),
+            waker: Some(Waker::from(relay.clone())),
             relay,
+            owner: Waker::noop().clone(),
             events: VecDeque::new(),
             opened_at: now,
             deadline: None,
@@ -114,8 +118,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// leaves events. `cx`'s waker is called when another turn is worth its while; `deadline` says when it is at the
     /// latest. Cancel-safe: there is nothing to cancel.
     pub fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let mut called = self.relay.begin(cx.waker());
-        let waker = mem::replace(&mut self.waker, Waker::noop().clone());
+        let Some(waker) = self.waker.take() else { return };
+        if !self.owner.will_wake(cx.waker()) {
+            self.owner.clone_from(cx.waker());
+            self.relay.owned_by(self.owner.clone());
+        }
+        let mut called = self.relay.begin();
         let mut cx = Context::from_waker(&waker);
         let late = self.deadline.is_some_and(|deadline| now >= deadline);
         if self.events.capacity() == 0 {
@@ -123,7 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             self.events.reserve_exact(2);
         }
         while self.step(&mut cx, now, late, mem::take(&mut called)) {}
-        self.waker = waker;
+        self.waker = Some(waker);
         self.deadline = self.next_deadline();
         self.relay.end();
     }

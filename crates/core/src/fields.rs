@@ -29,14 +29,16 @@ impl RequestFields {
     pub(crate) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
         let length = fields.iter().map(|field| field.name.len() + field.value.len() + 2).sum();
         let mut text = room::text();
-        text.reserve(length);
+        // With each NUL in its place.
+        text.resize(length, 0);
+        let mut rest = &mut text[..];
         for field in fields {
-            let start = text.len();
-            text.extend_from_slice(field.name.as_bytes());
-            text[start..].make_ascii_lowercase();
-            text.push(0);
-            text.extend_from_slice(field.value);
-            text.push(0);
+            let (name, behind) = rest.split_at_mut(field.name.len());
+            let (value, behind) = behind[1..].split_at_mut(field.value.len());
+            name.copy_from_slice(field.name.as_bytes());
+            name.make_ascii_lowercase();
+            value.copy_from_slice(field.value);
+            rest = &mut behind[1..];
         }
         Self(text)
     }

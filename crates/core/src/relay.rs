@@ -26,13 +26,13 @@ impl Relay {
         Arc::new(Self { state: AtomicU8::new(0), owner: Mutex::new(None) })
     }
 
-    /// A turn begins, on behalf of `owner`. Whether something has called since the last look of the turn before.
-    pub(crate) fn begin(&self, owner: &Waker) -> bool {
-        let mut slot = lock(&self.owner);
-        match &mut *slot {
-            Some(kept) if kept.will_wake(owner) => {}
-            kept => *kept = Some(owner.clone()),
-        }
+    /// From here on it wakes `owner`.
+    pub(crate) fn owned_by(&self, owner: Waker) {
+        *lock(&self.owner) = Some(owner);
+    }
+
+    /// A turn begins, on behalf of the owner. Whether something has called since the last look of the turn before.
+    pub(crate) fn begin(&self) -> bool {
         self.state.swap(TURNING, SeqCst) & CALLED != 0
     }
 

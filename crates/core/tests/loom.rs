@@ -89,7 +89,8 @@ impl Machine for Toy {
     fn turn(&mut self, cx: &mut Context<'_>) {
         self.asked = false;
         self.news = [false; 3];
-        self.dry &= !self.relay.begin(cx.waker());
+        self.relay.owned_by(cx.waker().clone());
+        self.dry &= !self.relay.begin();
         let came = if mem::replace(&mut self.dry, true) {
             Vec::new()
         } else {

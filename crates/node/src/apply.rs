@@ -29,7 +29,7 @@ pub type PreparedHeads = Vec<Option<Result<ResponseFields, Error>>>;
 impl IoLoop {
     /// Applies all commands of a submission, in order.
     pub fn apply(&mut self, submission: Submission) {
-        for command in Commands::of(submission) {
+        for command in Commands::of(&submission) {
             match command.kind {
                 CommandKind::PullConnections => self.want_connections(command.aux),
                 CommandKind::DrainAll => self.end_all(|connection| connection.engine.drain()),
@@ -73,7 +73,7 @@ impl IoLoop {
             self.prepared.resize_with(index + 1, || None);
         }
         let mut fields = ResponseFields::new();
-        let read = read_fields(&command.head, &mut fields);
+        let read = read_fields(command.head, &mut fields);
         if let Some(slot) = self.prepared.get_mut(index) {
             *slot = Some(read.map(|()| fields));
         }
@@ -167,6 +167,6 @@ fn fields(prepared: &PreparedHeads, command: &Command) -> Result<ResponseFields,
     } else {
         ResponseFields::new()
     };
-    read_fields(&command.head, &mut fields)?;
+    read_fields(command.head, &mut fields)?;
     Ok(fields)
 }

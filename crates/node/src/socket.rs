@@ -12,11 +12,13 @@ use std::{
 };
 
 use mio::{event::Source, net::TcpStream};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[cfg(unix)]
-use mio::net::UnixStream;
+use {
+    mio::net::UnixStream,
+    rustix::net::{RecvFlags, SendFlags, recv, send},
+};
 
 use crate::reactor::{Reactor, Readiness};
 
@@ -42,10 +44,25 @@ macro_rules! each {
 }
 
 impl Stream {
+    /// On Unix by rustix: libc's calls are points where a thread may be cancelled, and spend a sixth of the user instructions of
+    /// a read on that.
+    #[cfg(unix)]
     fn receive(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-        each!(self, stream => stream.try_io(|| SockRef::from(stream).recv(room)))
+        let (_, count) = each!(self, stream => recv(stream, room, RecvFlags::empty()))?;
+        Ok(count)
     }
 
+    #[cfg(unix)]
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(each!(self, stream => send(stream, bytes, SendFlags::NOSIGNAL))?)
+    }
+
+    #[cfg(not(unix))]
+    fn receive(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        each!(self, stream => stream.try_io(|| socket2::SockRef::from(stream).recv(room)))
+    }
+
+    #[cfg(not(unix))]
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         each!(self, stream => stream.write(bytes))
     }

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use httparse::Status;
 
-use super::head::has_bare_lf;
+use super::head::lines_end_in_crlf;
 use crate::{
     config::Limits,
     error::{Code, Error},
@@ -95,8 +95,9 @@ impl Chunked {
         match httparse::parse_chunk_size(incoming) {
             Ok(Status::Complete((length, size))) => {
                 // httparse takes a LF in an extension for part of it; others take it for the end of the line.
-                if has_bare_lf(&incoming[..length]) {
-                    return Err(malformed(BAD));
+                match incoming[..length].strip_suffix(b"\r\n") {
+                    Some(line) if !line.contains(&b'\n') => {}
+                    _ => return Err(malformed(BAD)),
                 }
                 self.extensions += length - digits - 2;
                 if self.extensions > EXTENSION_BYTES {
@@ -129,7 +130,7 @@ fn trailers(incoming: &mut BytesMut, limits: &Limits) -> Result<Decoded, Error> 
             if length > limits.header_bytes {
                 return Err(malformed(LARGE));
             }
-            if has_bare_lf(&bytes[..length]) {
+            if !lines_end_in_crlf(&bytes[..length], fields) {
                 return Err(malformed(BAD));
             }
             incoming.extend_from_slice(&bytes[length..]);

@@ -111,6 +111,10 @@ pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) 
 
 fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
     out.extend_from_slice(version);
+    if status == StatusCode::OK {
+        // Nearly all of them.
+        return out.extend_from_slice(b"200 OK\r\n");
+    }
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());

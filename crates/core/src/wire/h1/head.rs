@@ -84,10 +84,14 @@ fn of(
     }
     // httparse takes a bare LF for a line end, as RFC 9112 section 2.2 allows. Two recipients that differ in it see
     // different requests.
-    if has_bare_lf(&bytes[..length]) {
+    let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Refusal::BadRequest) };
+    let first_line = behind(bytes, target.as_bytes()).get(" HTTP/1.1".len()..);
+    if !first_line.is_some_and(|rest| rest.starts_with(b"\r\n"))
+        || !begins_with(bytes, method.as_bytes())
+        || !lines_end_in_crlf(&bytes[..length], request.headers)
+    {
         return Err(Refusal::BadRequest);
     }
-    let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Refusal::BadRequest) };
     if target.len() > limits.target_bytes {
         return Err(Refusal::TargetTooLong);
     }
@@ -128,13 +132,26 @@ fn of(
     })
 }
 
-/// There is a LF without a CR in front of it. One comparison of neighbours and no early end, so that it is done many
-/// bytes at a time.
-pub(super) fn has_bare_lf(bytes: &[u8]) -> bool {
-    let Some(&first) = bytes.first() else { return false };
-    let pairs = bytes.iter().zip(&bytes[1..]);
-    let bare = pairs.fold(0, |bare, (&a, &b)| bare | (u8::from(b == b'\n') & u8::from(a != b'\r')));
-    bare != 0 || first == b'\n'
+/// What stands in `bytes` behind `part`, which is a part of it.
+fn behind<'a>(bytes: &'a [u8], part: &[u8]) -> &'a [u8] {
+    let end = part.as_ptr_range().end.addr().wrapping_sub(bytes.as_ptr().addr());
+    bytes.get(end..).unwrap_or_default()
+}
+
+/// `first` is the first that stands in `bytes`, but for empty lines.
+fn begins_with(bytes: &[u8], first: &[u8]) -> bool {
+    let empty = bytes.len() - behind(bytes, first).len() - first.len();
+    empty == 0 || bytes[..empty].chunks(2).all(|line| line == b"\r\n")
+}
+
+/// No line of the section ends in LF alone: neither those of its fields, nor the empty one behind them.
+pub(super) fn lines_end_in_crlf(section: &[u8], fields: &[httparse::Header<'_>]) -> bool {
+    let space = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let ends_right = |field: &httparse::Header<'_>| {
+        let rest = behind(section, field.value);
+        rest.starts_with(b"\r\n") || rest[rest.iter().take_while(space).count()..].starts_with(b"\r\n")
+    };
+    section.ends_with(b"\r\n\r\n") && fields.iter().all(ends_right)
 }
 
 fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
@@ -206,6 +223,11 @@ mod tests {
         assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n"), Some(Refusal::BadRequest));
         assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\r\n\n"), Some(Refusal::BadRequest));
         assert_eq!(refused("GET / HTTP/1.1\r\nhost: a\r\n\r\n\n\n"), None, "what follows is no head");
+        let text = "\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\nempty:\r\nspaced: \t b \t \r\nblank: \r\n\r\n";
+        assert_eq!(refused(text), None);
+        for (at, _) in text.match_indices("\r\n") {
+            assert_eq!(refused(&format!("{}{}", &text[..at], &text[at + 1..])), Some(Refusal::BadRequest), "{at}");
+        }
     }
 
     #[test]
