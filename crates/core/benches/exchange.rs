@@ -148,7 +148,7 @@ impl<C: Client> ByEngine<C> {
             _ => Bytes::from_static(HELLO),
         };
         let head = ResponseHead { status: StatusCode::OK, headers: ResponseFields::new() };
-        self.engine.send(key, head, body, None).unwrap();
+        self.engine.send(key, head, body, None, Instant::now()).unwrap();
         self.turn();
         assert!(matches!(self.engine.next_event(), Some(Event::Sent { .. })));
         self.client.take();

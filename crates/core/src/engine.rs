@@ -186,7 +186,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     // ---- answers
 
-    /// Answers with a whole body. `Sent` or `Failed` follows.
+    /// Answers with a whole body. `Sent` or `Failed` follows. `now` is as in `turn`, and dates the answer.
     ///
     /// Fails, and changes nothing, with `KeyUsed`, `KeyUnknown`, `InvalidStatus`, `InvalidHeader`,
     /// `BodyLengthMismatch` or `Closed`.
@@ -196,14 +196,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         head: ResponseHead,
         body: Bytes,
         trailers: Option<HeaderMap>,
+        now: Instant,
     ) -> Result<(), Error> {
         trailers.as_ref().map_or(Ok(()), response::check_trailers)?;
-        self.open_wire()?.send(key, head, body, trailers)
+        self.open_wire()?.send(key, head, body, trailers, now)
     }
 
     /// Begins an answer that is written piece by piece. Errors as for `send`.
-    pub fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
-        self.open_wire()?.start(key, head)
+    pub fn start(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
+        self.open_wire()?.start(key, head, now)
     }
 
     /// More of a started answer or of a tunnel. `Written` follows once all that was written so far has been sent.
@@ -229,8 +230,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// follows; then chunks, writes and finish carry the tunnel, and `Sent` says that its outgoing half is shut down.
     ///
     /// Fails with `NotUpgradable` when the request does not ask, or its body has not been read.
-    pub fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
-        self.open_wire()?.upgrade(key, head)
+    pub fn upgrade(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
+        self.open_wire()?.upgrade(key, head, now)
     }
 
     // ---- ends

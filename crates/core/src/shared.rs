@@ -180,9 +180,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         &mut self,
         key: Key,
         awaited: bool,
-        answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>,
+        answer: impl FnOnce(&mut Engine<IO>, Instant) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        answer(&mut self.engine)?;
+        answer(&mut self.engine, self.timer.now())?;
         if let Some(stream) = self.streams.get_mut(&key.stream) {
             stream.owing = false;
             stream.awaited = awaited.then_some(key);

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -107,14 +108,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     /// anything is sent, with `PeerClosed`, `PeerReset`, `WriteStalled` or `Io` after.
     pub fn send<B: Into<Bytes>>(&mut self, (key, response): (Key, Response<B>)) -> Sending<IO, T> {
         let (parts, body) = response.into_parts();
-        Sending::new(&self.handle, key, |engine| engine.send(key, parts.try_into()?, body.into(), None))
+        Sending::new(&self.handle, key, |engine, now| engine.send(key, parts.try_into()?, body.into(), None, now))
     }
 
     /// Begins an answer that is written piece by piece. Fails as `send` does before anything is sent.
     pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
-        self.handle.command(key, |inner| inner.engine.start(key, head))?;
+        self.handle.command(key, |inner| inner.engine.start(key, head, inner.timer.now()))?;
         Ok(Writer { output: self, key, queued: 0 })
     }
 
@@ -133,7 +134,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         drop(input);
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
-        self.handle.command(key, |inner| inner.engine.upgrade(key, head))?;
+        self.handle.command(key, |inner| inner.engine.upgrade(key, head, inner.timer.now()))?;
         self.handle
             .until(|inner| match inner.streams.get(&key.stream) {
                 Some(stream) if stream.upgraded => Poll::Ready(Ok(())),
@@ -168,7 +169,11 @@ pub struct Sending<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Sending<IO, T> {
-    fn new(handle: &Arc<Handle<IO, T>>, key: Key, answer: impl FnOnce(&mut Engine<IO>) -> Result<(), Error>) -> Self {
+    fn new(
+        handle: &Arc<Handle<IO, T>>,
+        key: Key,
+        answer: impl FnOnce(&mut Engine<IO>, Instant) -> Result<(), Error>,
+    ) -> Self {
         let queued = handle.command(key, |inner| inner.answer(key, true, answer));
         let waits = queued.is_ok();
         Self { operation: handle.operation(Rank::Future), handle: handle.clone(), key, waits, refused: queued.err() }
@@ -225,6 +230,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
     /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent.
     pub fn finish(self, trailers: Option<HeaderMap>) -> Sending<IO, T> {
         let key = self.key;
-        Sending::new(&self.output.handle, key, |engine| engine.finish(key, trailers))
+        Sending::new(&self.output.handle, key, |engine, _| engine.finish(key, trailers))
     }
 }

@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncWrite for Upgraded<IO, T
         if !self.finished {
             self.finished = true;
             let finished =
-                self.handle.command(key, |inner| inner.answer(key, false, |engine| engine.finish(key, None)));
+                self.handle.command(key, |inner| inner.answer(key, false, |engine, _| engine.finish(key, None)));
             finished.map_err(|error| io_error(&error))?;
         }
         let sent = ready!(self.writer.poll(cx, |inner| inner.outcome(key)));

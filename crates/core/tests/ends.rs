@@ -44,7 +44,7 @@ fn a_pull_that_waits_is_answered_before_the_exchange_ends() {
         let mut rig = Rig::new(1 << 16);
         let (key, ..) = request(&mut rig, Request::post("http://a/").body(()).unwrap()).await;
         rig.pull(key, 1).unwrap();
-        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
         let Event::BodyFailed { error, .. } = rig.event().await else { panic!("not answered") };
         assert_eq!(error.code(), Code::Closed);
         assert_eq!(rig.sent().await, (key, 0));
@@ -59,7 +59,7 @@ fn a_connect_has_nothing_to_pull_until_it_is_a_tunnel() {
         out.send_data(Bytes::from_static(b"early"), false).unwrap();
         assert!(matches!(body, RequestBody::None));
         assert_eq!(rig.pull(key, 100), Err(Code::Closed), "a pull would never be answered: the tunnel begins anew");
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         rig.pull(key, 100).unwrap();
         assert_eq!(rig.chunk().await, "early");
@@ -71,7 +71,7 @@ fn a_tunnel_may_be_silent_for_as_long_as_it_likes() {
     run(local(async {
         let mut rig = Rig::new(1 << 16);
         let (key, _, _answer, mut out) = request(&mut rig, connect()).await;
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         rig.pull(key, 100).unwrap();
         // Pings show that the peer is there.
@@ -94,7 +94,7 @@ fn a_tunnel_that_has_ended_both_ways_is_sent_before_it_is_forgotten() {
         assert!(rig.quiet().await);
         let mut large = head(200);
         large.headers.push(&http::HeaderName::from_static("x-large"), "x".repeat(500).as_bytes()).unwrap();
-        rig.engine.upgrade(key, large).unwrap();
+        rig.engine.upgrade(key, large, rig.now).unwrap();
         rig.engine.finish(key, None).unwrap();
         rig.pull(key, 1).unwrap();
         let (mut upgraded, mut ended, mut sent) = (false, false, false);

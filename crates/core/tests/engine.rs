@@ -27,10 +27,10 @@ fn a_request_is_pulled_and_answered_until_the_peer_leaves() {
             assert_eq!((key.stream, key.sequence), (1, sequence));
             assert_eq!(request.uri.path(), "/");
             assert!(matches!(body, RequestBody::None));
-            rig.engine.send(key, head(200), Bytes::from_static(b"hello"), None).unwrap();
+            rig.engine.send(key, head(200), Bytes::from_static(b"hello"), None, rig.now).unwrap();
             assert_eq!(rig.sent().await, (key, 5));
             assert!(rig.client.response().await.ends_with("\r\n\r\nhello"));
-            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None).unwrap_err().code(), Code::KeyUsed);
+            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap_err().code(), Code::KeyUsed);
         }
         rig.client.finish().await;
         assert_eq!(rig.closed().await.code, CloseCode::PeerClosed);
@@ -44,7 +44,7 @@ fn sent_waits_for_the_reader() {
         rig.engine.pull_requests(1);
         rig.client.send(GET).await;
         let (key, ..) = rig.request().await;
-        rig.engine.send(key, head(200), Bytes::from(vec![b'x'; 1000]), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from(vec![b'x'; 1000]), None, rig.now).unwrap();
         assert!(rig.quiet().await, "nothing is sent while the pipe is full");
         rig.drain_client_until_sent(key, 1000).await;
     });
@@ -76,7 +76,7 @@ fn a_pipeline_is_answered_in_order_one_by_one() {
             let (key, ..) = rig.request().await;
             assert_eq!(key.sequence, sequence);
             assert!(rig.quiet().await, "the next comes after the answer");
-            rig.engine.send(key, head(200), Bytes::from(format!("{sequence}")), None).unwrap();
+            rig.engine.send(key, head(200), Bytes::from(format!("{sequence}")), None, rig.now).unwrap();
             assert_eq!(rig.sent().await, (key, 1));
         }
         let text = rig.client.response().await;
@@ -105,7 +105,7 @@ fn a_body_is_read_as_it_is_pulled_and_100_goes_out_with_the_first_pull() {
         assert_eq!(rig.chunk().await, "456789");
         rig.pull(key, 1).unwrap();
         assert!(matches!(rig.event().await, Event::End { trailers: None, .. }));
-        rig.engine.send(key, head(204), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(204), Bytes::new(), None, rig.now).unwrap();
         rig.sent().await;
     });
 }
@@ -124,7 +124,7 @@ fn trailers_come_up_and_go_down() {
         rig.pull(key, 100).unwrap();
         let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
         assert_eq!(trailers["x-sum"], "6");
-        rig.engine.start(key, head(200)).unwrap();
+        rig.engine.start(key, head(200), rig.now).unwrap();
         rig.engine.write(key, Bytes::from_static(b"12345")).unwrap();
         let out = HeaderMap::from_iter([("x-out".parse().unwrap(), "7".parse().unwrap())]);
         rig.engine.finish(key, Some(out)).unwrap();
@@ -140,7 +140,7 @@ fn written_tells_what_has_been_sent_of_a_stream() {
         rig.engine.pull_requests(1);
         rig.client.send(GET).await;
         let (key, ..) = rig.request().await;
-        rig.engine.start(key, head(200)).unwrap();
+        rig.engine.start(key, head(200), rig.now).unwrap();
         rig.engine.write(key, Bytes::from_static(b"one")).unwrap();
         assert!(matches!(rig.event().await, Event::Written { bytes: 3, .. }));
         rig.engine.write(key, Bytes::from_static(b"three")).unwrap();
@@ -160,7 +160,7 @@ fn a_body_that_breaks_its_length_never_looks_whole() {
             let (key, ..) = rig.request().await;
             let mut declared = head(200);
             declared.headers.push(&http::header::CONTENT_LENGTH, b"3").unwrap();
-            rig.engine.start(key, declared).unwrap();
+            rig.engine.start(key, declared, rig.now).unwrap();
             rig.engine.write(key, Bytes::from(write)).unwrap();
             if finish {
                 rig.engine.finish(key, None).unwrap();
@@ -183,7 +183,7 @@ fn an_interim_answer_goes_before_the_final_one() {
         rig.engine.inform(key, StatusCode::EARLY_HINTS, link.try_into().unwrap()).unwrap();
         assert!(rig.quiet().await);
         assert_eq!(rig.client.response().await, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
-        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
         rig.sent().await;
         assert!(rig.client.response().await.starts_with("HTTP/1.1 200"));
     });
@@ -197,7 +197,7 @@ fn an_upgraded_stream_carries_bytes_both_ways() {
         rig.client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo\r\n\r\nEARLY").await;
         let (key, request, _) = rig.request().await;
         assert_eq!(request.upgrade.unwrap().token(), "echo");
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         assert!(rig.client.response().await.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         rig.pull(key, 100).unwrap();
@@ -262,7 +262,7 @@ fn a_peer_that_has_finished_sending_still_gets_its_answer() {
         rig.client.finish().await;
         let (key, ..) = rig.request().await;
         assert!(rig.quiet().await);
-        rig.engine.send(key, head(200), Bytes::from_static(b"late"), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from_static(b"late"), None, rig.now).unwrap();
         rig.sent().await;
         assert!(rig.client.response().await.ends_with("late"));
     });
@@ -304,14 +304,14 @@ fn timeouts_end_what_waits() {
         body.pass(Duration::from_secs(4));
         let Event::BodyFailed { error, .. } = body.event().await else { panic!("not failed") };
         assert_eq!(error.code(), Code::BodyTimeout);
-        body.engine.send(key, head(408), Bytes::new(), None).unwrap();
+        body.engine.send(key, head(408), Bytes::new(), None, body.now).unwrap();
         body.sent().await;
 
         let mut idle = Rig::with(1 << 16, config());
         idle.engine.pull_requests(2);
         idle.client.send(GET).await;
         let (key, ..) = idle.request().await;
-        idle.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        idle.engine.send(key, head(200), Bytes::new(), None, idle.now).unwrap();
         idle.sent().await;
         idle.pass(Duration::from_secs(3));
         assert_eq!(idle.close_code().await, CloseCode::KeepAliveTimeout);
@@ -327,7 +327,7 @@ fn a_drained_connection_answers_what_is_in_flight_and_closes() {
         let (key, ..) = busy.request().await;
         busy.engine.drain();
         assert!(busy.quiet().await);
-        busy.engine.send(key, head(200), Bytes::from_static(b"last"), None).unwrap();
+        busy.engine.send(key, head(200), Bytes::from_static(b"last"), None, busy.now).unwrap();
         assert_eq!(busy.sent().await, (key, 4));
         assert_eq!(busy.closed().await.code, CloseCode::Drained);
         assert!(busy.client.received().contains("connection: close\r\n"));
@@ -336,7 +336,7 @@ fn a_drained_connection_answers_what_is_in_flight_and_closes() {
         idle.engine.pull_requests(2);
         idle.client.send(GET).await;
         let (key, ..) = idle.request().await;
-        idle.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        idle.engine.send(key, head(200), Bytes::new(), None, idle.now).unwrap();
         idle.sent().await;
         idle.engine.drain();
         assert_eq!(idle.closed().await.code, CloseCode::Drained);

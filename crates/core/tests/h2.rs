@@ -64,9 +64,9 @@ fn streams_are_answered_in_any_order_and_each_is_sent() {
             keys.push(key);
         }
         for &key in keys.iter().rev() {
-            rig.engine.send(key, head(200), Bytes::from(format!("{}", key.stream)), None).unwrap();
+            rig.engine.send(key, head(200), Bytes::from(format!("{}", key.stream)), None, rig.now).unwrap();
             assert_eq!(rig.sent().await, (key, 1));
-            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None).unwrap_err().code(), Code::KeyUsed);
+            assert_eq!(rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap_err().code(), Code::KeyUsed);
         }
         for (answer, key) in answers.into_iter().zip(keys) {
             let mut response = answer.await.unwrap();
@@ -131,7 +131,7 @@ fn the_owner_is_not_woken_for_what_it_does_itself() {
             let (key, ..) = rig.request().await;
             let count = Arc::new(Count(AtomicUsize::new(0)));
             rig.engine.turn(&mut Context::from_waker(&Waker::from(count.clone())), rig.now);
-            rig.engine.send(key, head(200), Bytes::from_static(b"x"), None).unwrap();
+            rig.engine.send(key, head(200), Bytes::from_static(b"x"), None, rig.now).unwrap();
             assert_eq!(count.0.load(SeqCst), 0);
             assert_eq!(rig.sent().await, (key, 1));
         }
@@ -146,7 +146,7 @@ fn sent_waits_for_the_peer_to_open_its_window() {
         let (mut sender, _connection) = client(&mut rig).await;
         let (answer, _) = sender.send_request(request(Method::GET, "/"), true).unwrap();
         let (key, ..) = rig.request().await;
-        rig.engine.send(key, head(200), Bytes::from(vec![7; 300_000]), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from(vec![7; 300_000]), None, rig.now).unwrap();
         assert!(rig.quiet().await, "the window is 65 535 bytes and nobody reads");
         let reader = tokio::task::spawn_local(async move {
             let mut response = answer.await.unwrap();
@@ -188,7 +188,7 @@ fn a_body_comes_in_chunks_with_its_trailers_and_small_frames_do_no_harm() {
         rig.pull(key, 600).unwrap();
         let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
         assert_eq!(trailers["x-sum"], "1000");
-        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
         rig.sent().await;
     }));
 }
@@ -285,7 +285,7 @@ fn informational_heads_and_trailers_go_out() {
         assert_eq!(interim.status(), 103);
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", "5".parse().unwrap());
-        rig.engine.start(key, head(200)).unwrap();
+        rig.engine.start(key, head(200), rig.now).unwrap();
         rig.engine.write(key, Bytes::from_static(b"hello")).unwrap();
         rig.engine.finish(key, Some(trailers)).unwrap();
         assert_eq!(rig.sent().await, (key, 5));
@@ -307,7 +307,7 @@ fn an_extended_connect_becomes_a_tunnel() {
         let (key, request, body) = rig.request().await;
         assert_eq!(request.upgrade.unwrap().token(), "websocket");
         assert!(matches!(body, RequestBody::None));
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         out.send_data(Bytes::from_static(b"ping"), false).unwrap();
         rig.pull(key, 100).unwrap();
@@ -333,7 +333,7 @@ fn a_drain_says_goaway_finishes_what_is_in_flight_and_refuses_the_rest() {
         let (key, ..) = rig.request().await;
         rig.engine.drain();
         assert!(matches!(rig.event().await, Event::Refused(Refusal::Draining)));
-        rig.engine.send(key, head(200), Bytes::from_static(b"last"), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from_static(b"last"), None, rig.now).unwrap();
         assert_eq!(rig.sent().await, (key, 4));
         assert_eq!(rig.close_code().await, CloseCode::Drained);
         assert_eq!(answer.await.unwrap().status(), 200);
@@ -366,7 +366,7 @@ fn cancels_before_the_pull_do_not_kill_the_connection() {
             }
         };
         assert_eq!(head_seen.uri.path(), "/alive");
-        rig.engine.send(key, head(200), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
         rig.sent().await;
         assert!(rig.quiet().await);
         assert_eq!(answer.await.unwrap().status(), 200);

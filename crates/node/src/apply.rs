@@ -87,11 +87,11 @@ fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, 
     match command.kind {
         CommandKind::Send => {
             let head = head(prepared, &command)?;
-            connection.engine.send(key, head, command.body, None)
+            connection.engine.send(key, head, command.body, None, now)
         }
         CommandKind::Start => {
             let head = head(prepared, &command)?;
-            connection.engine.start(key, head)
+            connection.engine.start(key, head, now)
         }
         CommandKind::Write => connection.engine.write(key, command.body),
         CommandKind::Finish => {
@@ -108,7 +108,7 @@ fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, 
         }
         CommandKind::Upgrade => {
             let head = head(prepared, &command)?;
-            connection.engine.upgrade(key, head)
+            connection.engine.upgrade(key, head, now)
         }
         CommandKind::Reset => {
             connection.engine.reset(key.stream, reset_reason(command.aux));

@@ -70,12 +70,19 @@ pub(crate) trait Wire: Commands {
 pub(crate) trait Commands {
     fn pull_requests(&mut self, more: u32);
     fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error>;
-    fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error>;
-    fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
+    fn send(
+        &mut self,
+        key: Key,
+        head: ResponseHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        now: Instant,
+    ) -> Result<(), Error>;
+    fn start(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error>;
     fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error>;
     fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error>;
     fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error>;
-    fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error>;
+    fn upgrade(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error>;
     fn reset(&mut self, stream: u32, reason: ResetReason);
 }
 

@@ -184,12 +184,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
         self.exchange.pull(max)
     }
 
-    fn send(&mut self, key: Key, _: ResponseHead, _: Bytes, _: Option<HeaderMap>) -> Result<(), Error> {
+    fn send(&mut self, key: Key, _: ResponseHead, _: Bytes, _: Option<HeaderMap>, _: Instant) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.check_waiting()
     }
 
-    fn start(&mut self, key: Key, _: ResponseHead) -> Result<(), Error> {
+    fn start(&mut self, key: Key, _: ResponseHead, _: Instant) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.check_waiting()
     }
@@ -215,7 +215,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
         self.exchange.check_waiting()
     }
 
-    fn upgrade(&mut self, key: Key, _: ResponseHead) -> Result<(), Error> {
+    fn upgrade(&mut self, key: Key, _: ResponseHead, _: Instant) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.check_waiting()
     }

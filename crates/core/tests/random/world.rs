@@ -175,7 +175,7 @@ impl World {
             }
             _ => {
                 let head = ResponseHead { status: StatusCode::OK, headers: ResponseFields::new() };
-                self.engine.upgrade(key, head).map(|()| exchange.left())
+                self.engine.upgrade(key, head, self.now).map(|()| exchange.left())
             }
         }
     }
@@ -184,12 +184,12 @@ impl World {
         let body = self.bytes(index, answer.length);
         let text = body.to_vec();
         let exchange = &mut self.promises.exchanges[index];
-        self.engine.send(exchange.key, head(&answer), body, None).map(|()| exchange.sent(&answer, &text))
+        self.engine.send(exchange.key, head(&answer), body, None, self.now).map(|()| exchange.sent(&answer, &text))
     }
 
     fn start(&mut self, index: usize, answer: Answer) -> Result<(), Error> {
         let exchange = &mut self.promises.exchanges[index];
-        self.engine.start(exchange.key, head(&answer)).map(|()| exchange.started(&answer))
+        self.engine.start(exchange.key, head(&answer), self.now).map(|()| exchange.started(&answer))
     }
 
     fn write(&mut self, index: usize, length: usize) -> Result<(), Error> {

@@ -32,9 +32,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         Ok(())
     }
 
-    fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        key: Key,
+        head: ResponseHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        now: Instant,
+    ) -> Result<(), Error> {
         if trailers.is_some() {
-            self.start(key, head)?;
+            self.start(key, head, now)?;
             self.write(key, body)?;
             return self.finish(key, trailers);
         }
@@ -48,11 +55,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         // The rest of an unread body stands between this answer and the next request.
         self.last |= unread;
         let framing = told.map_or(Framing::Status, Framing::Length);
-        self.answer(head, framing, if bodiless { Bytes::new() } else { body });
+        self.answer(head, framing, if bodiless { Bytes::new() } else { body }, now);
         Ok(())
     }
 
-    fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+    fn start(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
@@ -71,7 +78,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         // A reader that has begun may well get to the end of the request; one that has not will hardly begin now.
         let unread = current.is_coming() && current.exchange.untouched();
         self.last |= unread || framing == Framing::Close;
-        self.answer(head, framing, Bytes::new());
+        self.answer(head, framing, Bytes::new(), now);
         Ok(())
     }
 
@@ -120,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         Ok(())
     }
 
-    fn upgrade(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+    fn upgrade(&mut self, key: Key, head: ResponseHead, _: Instant) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         let Some(upgrade) = current.upgrade.clone() else {
@@ -160,7 +167,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     }
 
     /// Queues the head of a final answer and what there is of its body.
-    pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes) {
+    pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes, now: Instant) {
         let ResponseHead { status, headers } = head;
         self.last |= self.draining || headers.said.closes;
         let version = match &self.answering {
@@ -168,7 +175,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             _ => Version::HTTP_11,
         };
         let head = Head { status, headers: &headers, version, framing, last: self.last };
-        head.write(self.outgoing.tail(), body.len());
+        head.write(self.outgoing.tail(), body.len(), now);
         if !body.is_empty() {
             self.outgoing.push(body);
         }

@@ -2,7 +2,7 @@
 //!
 //! Hot: once a request. One growth of the buffer, then plain copies.
 
-use std::io::Write;
+use std::{io::Write, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
@@ -43,14 +43,16 @@ const OWN_BYTES: usize = 160;
 
 impl Head<'_> {
     /// Writes it down, and what follows makes room for `body` bytes.
-    pub(super) fn write(&self, out: &mut Vec<u8>, body: usize) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, body: usize, now: Instant) {
         out.reserve(OWN_BYTES + self.headers.lines().len() + body);
         let http_10 = self.version == Version::HTTP_10;
         write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
         out.extend_from_slice(self.headers.lines());
         match self.framing {
             Framing::Length(length) => {
-                write_line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+                out.extend_from_slice(b"content-length: ");
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                out.extend_from_slice(b"\r\n");
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Status | Framing::Close => {}
@@ -68,7 +70,7 @@ impl Head<'_> {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
         if !said.dated {
-            date::with(|line| out.extend_from_slice(line));
+            date::with(now, |line| out.extend_from_slice(line));
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
@@ -140,7 +142,7 @@ mod tests {
         }
         let status = StatusCode::from_u16(status).unwrap_or_default();
         let mut out = Vec::new();
-        Head { status, headers: &headers, version, framing, last }.write(&mut out, 0);
+        Head { status, headers: &headers, version, framing, last }.write(&mut out, 0, Instant::now());
         String::from_utf8(out).unwrap_or_default()
     }
 

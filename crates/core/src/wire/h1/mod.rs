@@ -376,7 +376,7 @@ mod tests {
             let Some(Event::Request { key, head, .. }) = turn(&mut wire) else { panic!("no request") };
             drop(head);
             let head = ResponseHead { status: http::StatusCode::OK, headers: crate::fields::ResponseFields::new() };
-            assert!(wire.send(key, head, bytes::Bytes::from(vec![b'x'; length]), None).is_ok());
+            assert!(wire.send(key, head, bytes::Bytes::from(vec![b'x'; length]), None, now).is_ok());
             let mut space = vec![0; 1 << 16];
             while !matches!(turn(&mut wire), Some(Event::Sent { .. })) {
                 assert!(client.read(&mut space).await.is_ok());

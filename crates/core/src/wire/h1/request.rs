@@ -129,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.last = true;
         self.answering = Answering::Refusing(refusal);
         let head = ResponseHead { status: request::status_of(refusal), headers: ResponseFields::new() };
-        self.answer(head, encode::Framing::Length(0), Bytes::new());
+        self.answer(head, encode::Framing::Length(0), Bytes::new(), turn.now);
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     frame::Reason,
     head::{Gathered, Request, Unfit},
     receive::Broken,
+    send::Told,
     stream::{Coming, Fed, Stream},
     streams::Streams,
 };
@@ -199,7 +200,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// An answer of our own.
     fn answer_refusal(&mut self, id: u32, refusal: Refusal, coming: Coming, turn: &mut Turn<'_, '_>) {
         turn.refused(refusal);
-        self.write_head(id, request::status_of(refusal), &ResponseFields::new(), None, true);
+        let told = Told { length: None, now: turn.now };
+        self.write_head(id, request::status_of(refusal), &ResponseFields::new(), Some(told), true);
         if coming != Coming::Ended {
             // Nobody reads the rest (RFC 9113 section 8.1).
             self.write_reset(id, Reason::NoError);

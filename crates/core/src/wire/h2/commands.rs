@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{H2, frame::Reason};
+use super::{H2, frame::Reason, send::Told};
 use crate::{
     engine::ResetReason,
     error::{Code, Error},
@@ -34,7 +34,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         Ok(())
     }
 
-    fn send(&mut self, key: Key, head: ResponseHead, body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        key: Key,
+        head: ResponseHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        now: Instant,
+    ) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
@@ -47,11 +54,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
             stream.end(trailers);
             self.now_sending(key.stream);
         }
-        self.answer(key.stream, &head, told, empty);
+        self.answer(key.stream, &head, told, empty, now);
         Ok(())
     }
 
-    fn start(&mut self, key: Key, head: ResponseHead) -> Result<(), Error> {
+    fn start(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, stream.upgrade.as_ref())?;
@@ -61,7 +68,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         // A 204 has none to tell (RFC 9110 section 8.6). A bodiless answer ends when the caller finishes it, so that `Sent`
         // comes after `finish`.
         let told = declared.filter(|_| head.status != StatusCode::NO_CONTENT);
-        self.answer(key.stream, &head, told, false);
+        self.answer(key.stream, &head, told, false, now);
         Ok(())
     }
 
@@ -101,7 +108,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         Ok(())
     }
 
-    fn upgrade(&mut self, key: Key, mut head: ResponseHead) -> Result<(), Error> {
+    fn upgrade(&mut self, key: Key, mut head: ResponseHead, now: Instant) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
         if stream.upgrade.is_none() {
@@ -112,7 +119,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         }
         stream.exchange.upgrading();
         stream.enter_tunnel();
-        self.answer(key.stream, &head, None, false);
+        self.answer(key.stream, &head, None, false, now);
         self.upgraded.push(key);
         Ok(())
     }
@@ -133,12 +140,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// The head of a final answer.
-    fn answer(&mut self, id: u32, head: &ResponseHead, length: Option<u64>, end: bool) {
+    fn answer(&mut self, id: u32, head: &ResponseHead, length: Option<u64>, end: bool, now: Instant) {
         if let Some(stream) = self.streams.get_mut(id) {
             stream.answered = true;
             stream.expects_continue = false;
         }
-        self.write_head(id, head.status, &head.headers, length, end);
+        self.write_head(id, head.status, &head.headers, Some(Told { length, now }), end);
     }
 
     /// A write or a finish that the exchange does not take. One that breaks the declared length has broken the answer.

@@ -1,6 +1,6 @@
 //! Answers, from the streams' queues to the transport.
 
-use std::mem;
+use std::{mem, time::Instant};
 
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +32,13 @@ pub(super) struct Mark {
     bytes: usize,
     /// It ends the stream.
     end: bool,
+}
+
+/// What is told in the head of a final answer beside its fields.
+pub(super) struct Told {
+    pub(super) length: Option<u64>,
+    /// Date, unless the fields have one.
+    pub(super) now: Instant,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
@@ -144,13 +151,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
     }
 
-    /// The head of an answer. A final one tells `length`, and Date unless it does already.
+    /// The head of an answer. A final one tells what it is `told`.
     pub(super) fn write_head(
         &mut self,
         id: u32,
         status: StatusCode,
         fields: &ResponseFields,
-        length: Option<u64>,
+        told: Option<Told>,
         end: bool,
     ) {
         let out = self.outgoing.tail();
@@ -162,11 +169,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         for (line, name_length) in fields.for_http2() {
             encoder.field(out, line, name_length);
         }
-        if let Some(length) = length {
-            encoder.length(out, length);
-        }
-        if !fields.said.dated && !status.is_informational() {
-            date::with(|line| encoder.field(out, line, date::NAME_BYTES));
+        if let Some(Told { length, now }) = told {
+            if let Some(length) = length {
+                encoder.length(out, length);
+            }
+            if !fields.said.dated {
+                date::with(now, |line| encoder.field(out, line, date::NAME_BYTES));
+            }
         }
         frame_block(out, at, id, end);
         if end {
