@@ -250,6 +250,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return broken(Reason::FlowControlError, "DATA over the window of the connection");
         }
         self.receive_window -= length;
+        // What was taken may by now be more than what the peer has left, and it may be kept from the stream that is read.
+        self.give_back(0);
         let Some(stream) = self.streams.get_mut(id) else {
             self.give_back(payload.len());
             return self.after_the_end(id, "DATA");

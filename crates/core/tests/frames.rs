@@ -1,0 +1,131 @@
+//! The engine over HTTP/2, against a client that says any frame it is told to.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code, unused_imports)]
+
+mod rig;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hyperpull::{
+    Key,
+    config::Config,
+    engine::{Engine, ResetReason},
+    error::{CloseCode, Code},
+    event::Event,
+};
+use rig::{Rig, head, run};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, join, simplex};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `:method: GET`, or POST, `:scheme: http`, `:path: /`, `:authority: a`.
+const GET: &[u8] = b"\x82\x86\x84\x01\x01a";
+const POST: &[u8] = b"\x83\x86\x84\x01\x01a";
+/// `:method: CONNECT`, `:authority: a:1`.
+const CONNECT: &[u8] = b"\x02\x07CONNECT\x01\x03a:1";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The preface, with an INITIAL_WINDOW_SIZE and a window of the connection beside which it is small.
+fn preface(window: u32) -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat()));
+    bytes.extend(frame(SETTINGS, ACK, 0, &[]));
+    bytes.extend(frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
+    bytes
+}
+
+/// A body, or a part of it, in frames that are not too long.
+fn data(stream: u32, length: usize) -> Vec<u8> {
+    vec![b'd'; length].chunks(1 << 14).flat_map(|piece| frame(DATA, 0, stream, piece)).collect()
+}
+
+struct Client(DuplexStream);
+
+impl Client {
+    async fn new(rig: &mut Rig, window: u32) -> Self {
+        let mut client = Self(rig.take_client());
+        client.send(&preface(window)).await;
+        assert!(rig.quiet().await);
+        client.received().await;
+        client
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// Kind, flags, stream and payload of each frame that is in the pipe now.
+    async fn received(&mut self) -> Vec<(u8, u8, u32, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        while let Ok(Ok(read)) = tokio::time::timeout(Duration::from_millis(1), self.0.read_buf(&mut bytes)).await {
+            if read == 0 {
+                break;
+            }
+        }
+        let mut frames = Vec::new();
+        let mut rest = &bytes[..];
+        while let &[a, b, c, kind, flags, d, e, f, g, ref behind @ ..] = rest {
+            let (payload, behind) = behind.split_at(u32::from_be_bytes([0, a, b, c]) as usize);
+            frames.push((kind, flags, u32::from_be_bytes([d, e, f, g]), payload.to_vec()));
+            rest = behind;
+        }
+        frames
+    }
+
+    async fn request(&mut self, rig: &mut Rig, stream: u32, flags: u8, block: &[u8]) -> Key {
+        self.send(&frame(HEADERS, flags | END_HEADERS, stream, block)).await;
+        rig.request().await.0
+    }
+}
+
+#[test]
+fn a_body_is_read_beside_fifteen_that_nobody_reads() {
+    run(async {
+        const WINDOW: usize = 1 << 16;
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(16);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        client.send(&data(1, WINDOW)).await;
+        let mut read = 0;
+        while read < WINDOW {
+            rig.pull(key, WINDOW).unwrap();
+            read += rig.chunk().await.len();
+        }
+        for stream in (3..33).step_by(2) {
+            client.request(&mut rig, stream, 0, POST).await;
+            client.send(&data(stream, WINDOW)).await;
+        }
+        assert!(rig.quiet().await);
+        let windows: usize = client
+            .received()
+            .await
+            .iter()
+            .filter(|(kind, _, stream, _)| (*kind, *stream) == (WINDOW_UPDATE, 0))
+            .map(|(.., more)| u32::from_be_bytes(more[..].try_into().unwrap()) as usize)
+            .sum();
+        assert!(windows >= WINDOW, "what was taken is kept from the peer, which has nothing left to send with");
+    });
+}
