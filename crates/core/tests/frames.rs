@@ -129,3 +129,22 @@ fn a_body_is_read_beside_fifteen_that_nobody_reads() {
         assert!(windows >= WINDOW, "what was taken is kept from the peer, which has nothing left to send with");
     });
 }
+
+#[test]
+fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(1);
+        // As much as is written in one go.
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.send(key, head(200), Bytes::from(vec![7; 100_000]), None).unwrap();
+        for _ in 0..6 {
+            assert!(rig.quiet().await);
+            client.send(&frame(PING, ACK, 0, b"hp alive")).await;
+            rig.pass(Duration::from_secs(10));
+        }
+        let Event::Failed { error, .. } = rig.event().await else { panic!("not failed") };
+        assert_eq!(error.code(), Code::WriteStalled);
+    });
+}

@@ -72,7 +72,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             if most == 0 {
                 stream.listed = stream.send_window > 0;
                 // Whether the transport takes what it has been given, it tells for all streams.
-                stream.stalled_since = if *room == 0 { None } else { stream.stalled_since.or(Some(turn.now)) };
+                stream.stalled_since = if window > 0 { None } else { stream.stalled_since.or(Some(turn.now)) };
                 return stream.listed;
             }
             let piece = stream.next_piece(most);
