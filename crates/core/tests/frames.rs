@@ -148,3 +148,31 @@ fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
         assert_eq!(error.code(), Code::WriteStalled);
     });
 }
+
+#[test]
+fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_to_it() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(2);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.drain();
+        assert!(rig.quiet().await);
+        client.send(&frame(PING, ACK, 0, b"hp drain")).await;
+        assert!(rig.quiet().await);
+        client.send(&frame(HEADERS, END_HEADERS, 3, POST)).await;
+        client.send(&data(3, 100_000)).await;
+        client.send(&frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1])).await;
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x00\x01x\x01y")).await;
+        client.send(&frame(RST_STREAM, 0, 3, &[0, 0, 0, 8])).await;
+        assert!(rig.quiet().await);
+        rig.engine.send(key, head(200), Bytes::from_static(b"x"), None).unwrap();
+        assert_eq!(rig.sent().await, (key, 1));
+        assert_eq!(rig.close_code().await, CloseCode::Drained);
+        for (kind, _, _, payload) in client.received().await {
+            if kind == GOAWAY && payload[..4] != (u32::MAX >> 1).to_be_bytes() {
+                assert_eq!(payload, [0, 0, 0, 1, 0, 0, 0, 0]);
+            }
+        }
+    });
+}

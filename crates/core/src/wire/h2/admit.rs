@@ -50,12 +50,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     ) -> Result<(), Broken> {
         let extended = self.config.extended_connect;
         let request = self.decode(block, |gathered| gathered.into_request(extended))?;
-        if self.last_of_going.is_some() {
-            // It was opened before the peer knew, and can tell that we have not looked at it.
-            return Ok(());
-        }
         self.gaps |= id != self.highest + if self.highest == 0 { 1 } else { 2 };
         self.highest = id;
+        if self.last_of_going.is_some() {
+            // The peer opened it before it knew, and can tell that we look at nothing of it.
+            return Ok(());
+        }
         let coming = if end_stream { Coming::Ended } else { Coming::Open(None) };
         if self.draining.is_some() {
             return self.refuse(id, Reason::RefusedStream, Refusal::Draining, turn);

@@ -392,7 +392,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// Ends the connection for the peer's fault. It is said once; who does not take it is not waited for.
     fn go_away(&mut self, reason: Reason, what: &'static str, cx: &mut Context<'_>, now: Instant) -> End {
-        frame::write_go_away(self.outgoing.tail(), self.highest, reason);
+        // The last stream that was told is never a later one afterwards.
+        let last = self.last_of_going.unwrap_or(self.highest);
+        frame::write_go_away(self.outgoing.tail(), last, reason);
         let _ = self.outgoing.poll_flush(&mut self.io, &self.traffic, cx, now);
         let message = format!("{what}: {}", frame::reason_name(reason as u32));
         // Who floods is not listened to any longer.

@@ -460,9 +460,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     // ---- faults
 
-    /// A frame on a stream that has ended. The peer of one that we have reset may not have known (RFC 9113 section 5.1).
+    /// A frame on a stream that has ended, or was not looked at. The peer of one that we have reset may not have known
+    /// (RFC 9113 section 5.1).
     fn after_the_end(&self, id: u32, what: &'static str) -> Result<(), Broken> {
-        if self.let_go.contains(&id) {
+        if self.last_of_going.is_some_and(|last| id > last) || self.let_go.contains(&id) {
             return Ok(());
         }
         // A stream that was left out was never open.
