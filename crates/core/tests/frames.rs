@@ -176,3 +176,37 @@ fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_
         }
     });
 }
+
+#[test]
+fn a_peer_that_writes_all_before_it_reads_anything_is_read() {
+    run(async {
+        let (from_client, mut client) = simplex(1 << 22);
+        // It takes the SETTINGS, and no more.
+        let (_unread, to_client) = simplex(100);
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 1 << 25;
+        let now = Instant::now();
+        let mut engine = Engine::new(0, join(from_client, to_client), Arc::new(config), now);
+        let said = [
+            preface(1 << 16),
+            frame(PING, 0, 0, &[7; 8]).repeat(20),
+            frame(HEADERS, END_HEADERS, 1, POST),
+            data(1, 1_000_000),
+        ]
+        .concat();
+        client.write_all(&said).await.unwrap();
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        while woken.0.swap(false, SeqCst) {
+            engine.turn(&mut Context::from_waker(&Waker::from(woken.clone())), now);
+        }
+        assert_eq!(engine.bytes_read(), said.len() as u64);
+    });
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}

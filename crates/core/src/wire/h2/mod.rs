@@ -427,9 +427,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             if let Some(end) = self.ended(self.eof.then_some(Fault::Gone)) {
                 return Ok(Some(end));
             }
-            // What was told of streams that are over, for one, has been written since.
-            let more = more_to_read || more_to_send || !self.outgoing.is_flushed();
-            if flushed.is_pending() || !more {
+            let more = if flushed.is_pending() {
+                // The peer may well write all that it has before it reads.
+                more_to_read && self.hears()
+            } else {
+                // What was told of streams that are over, for one, has been written since.
+                more_to_read || more_to_send || !self.outgoing.is_flushed()
+            };
+            if !more {
                 return Ok(None);
             }
         }

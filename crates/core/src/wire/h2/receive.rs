@@ -70,11 +70,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             if self.eof || self.dry {
                 return Ok(false);
             }
-            if self.outgoing.len() > UNHEARD || self.traffic.read.get() >= most {
+            if !self.hears() || self.traffic.read.get() >= most {
                 return Ok(true);
             }
             self.dry = self.read(turn)?.is_pending();
         }
+    }
+
+    /// The peer takes its answers, so that it may say more.
+    pub(super) fn hears(&self) -> bool {
+        self.outgoing.len() <= UNHEARD
     }
 
     fn read(&mut self, turn: &mut Turn<'_, '_>) -> Result<Poll<()>, Fault> {
