@@ -210,3 +210,17 @@ impl Wake for Woken {
         self.0.store(true, SeqCst);
     }
 }
+
+#[test]
+fn a_head_without_a_limit_may_come_in_pieces() {
+    run(async {
+        let mut config = Config::default();
+        config.limits.header_bytes = usize::MAX;
+        let mut rig = Rig::with(1 << 22, config);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        client.send(&frame(HEADERS, END_STREAM, 1, &GET[..2])).await;
+        client.send(&frame(CONTINUATION, END_HEADERS, 1, &GET[2..])).await;
+        assert_eq!(rig.request().await.0.stream, 1);
+    });
+}

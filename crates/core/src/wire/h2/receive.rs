@@ -194,7 +194,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         block.bytes.extend_from_slice(payload);
         block.pieces += 1;
         // A list that is too large is answered; one that does not end is an attack. Coded it is hardly longer than plain.
-        if block.pieces > PIECES || block.bytes.len() > 4 * self.config.limits.header_bytes.max(PAYLOAD_BYTES) {
+        let most = self.config.limits.header_bytes.max(PAYLOAD_BYTES).saturating_mul(4);
+        if block.pieces > PIECES || block.bytes.len() > most {
             return broken(Reason::EnhanceYourCalm, "a header block does not end");
         }
         if head.has(flag::END_HEADERS) {
