@@ -224,3 +224,20 @@ fn a_head_without_a_limit_may_come_in_pieces() {
         assert_eq!(rig.request().await.0.stream, 1);
     });
 }
+
+#[test]
+fn a_tunnel_has_no_trailers() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, CONNECT).await;
+        rig.engine.upgrade(key, head(200)).unwrap();
+        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        rig.pull(key, 1).unwrap();
+        // RFC 9113 section 8.5.
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y")).await;
+        let Event::Failed { error, .. } = rig.event().await else { panic!("not failed") };
+        assert_eq!(error.code(), Code::Protocol);
+    });
+}

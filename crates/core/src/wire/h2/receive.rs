@@ -225,8 +225,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let Ok(trailers) = trailers else {
             return self.stream_error(id, Reason::ProtocolError, "the trailer section is malformed or too large", turn);
         };
-        if !end_stream || selfish || stream.ended(true).is_err() {
-            return self.stream_error(id, Reason::ProtocolError, "a trailer section in the middle of a body", turn);
+        // Nor has a tunnel any (RFC 9113 section 8.5).
+        if !end_stream || selfish || stream.upgrade.is_some() || stream.ended(true).is_err() {
+            return self.stream_error(
+                id,
+                Reason::ProtocolError,
+                "a trailer section that is not at the end of a body",
+                turn,
+            );
         }
         stream.trailers = Some(trailers.into_map());
         self.awaken(id);
