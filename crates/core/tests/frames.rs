@@ -1,5 +1,5 @@
 //! The engine over HTTP/2, against a client that says any frame it is told to.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod rig;
 
@@ -239,5 +239,23 @@ fn a_tunnel_has_no_trailers() {
         client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y")).await;
         let Event::Failed { error, .. } = rig.event().await else { panic!("not failed") };
         assert_eq!(error.code(), Code::Protocol);
+    });
+}
+
+#[test]
+fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, CONNECT).await;
+        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.reset(1, ResetReason::Cancel);
+        rig.engine.reset(1, ResetReason::Internal);
+        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Failed { .. }));
+        assert!(rig.quiet().await);
+        let resets: Vec<_> = client.received().await.into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
+        assert_eq!(resets, [(RST_STREAM, 0, 1, vec![0, 0, 0, 8])]);
     });
 }

@@ -452,11 +452,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         {
             return Some(end);
         }
-        for (key, reason, error) in mem::take(&mut self.failed) {
-            self.write_reset(key.stream, reason);
-            self.fail(key.stream, error, turn);
-        }
         turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
+        for (key, reason, error) in mem::take(&mut self.failed) {
+            // It may have failed twice.
+            if self.streams.get_mut(key.stream).is_some() {
+                self.write_reset(key.stream, reason);
+                self.fail(key.stream, error, turn);
+            }
+        }
         let end = match self.work(turn) {
             Ok(end) => end,
             Err(Broken::Transport(fault)) => self.ended(Some(fault)),
