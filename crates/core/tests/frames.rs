@@ -47,12 +47,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The preface, with an INITIAL_WINDOW_SIZE and a window of the connection beside which it is small.
+/// The preface, with an INITIAL_WINDOW_SIZE.
 fn preface(window: u32) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat()));
     bytes.extend(frame(SETTINGS, ACK, 0, &[]));
-    bytes.extend(frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
     bytes
 }
 
@@ -64,9 +63,15 @@ fn data(stream: u32, length: usize) -> Vec<u8> {
 struct Client(DuplexStream);
 
 impl Client {
+    /// Of which only the windows of streams hold anything up.
     async fn new(rig: &mut Rig, window: u32) -> Self {
+        let open = frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes());
+        Self::saying(rig, &[preface(window), open].concat()).await
+    }
+
+    async fn saying(rig: &mut Rig, bytes: &[u8]) -> Self {
         let mut client = Self(rig.take_client());
-        client.send(&preface(window)).await;
+        client.send(bytes).await;
         assert!(rig.quiet().await);
         client.received().await;
         client
@@ -257,5 +262,25 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
         assert!(rig.quiet().await);
         let resets: Vec<_> = client.received().await.into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
         assert_eq!(resets, [(RST_STREAM, 0, 1, vec![0, 0, 0, 8])]);
+    });
+}
+
+#[test]
+fn who_waits_for_the_window_of_a_connection_that_others_use_is_not_stalled() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(2);
+        let mut client = Client::saying(&mut rig, &preface(1 << 24)).await;
+        for (stream, length) in [(1, 1 << 20), (3, 10)] {
+            let key = client.request(&mut rig, stream, END_STREAM, GET).await;
+            rig.engine.send(key, head(200), Bytes::from(vec![7; length]), None).unwrap();
+        }
+        for _ in 0..8 {
+            assert!(rig.quiet().await);
+            client.received().await;
+            client.send(&frame(WINDOW_UPDATE, 0, 0, &1000u32.to_be_bytes())).await;
+            rig.pass(Duration::from_secs(10));
+        }
+        assert!(rig.quiet().await);
     });
 }

@@ -71,8 +71,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             let most = window.min(*room).min(PAYLOAD_BYTES);
             if most == 0 {
                 stream.listed = stream.send_window > 0;
-                // Whether the transport takes what it has been given, it tells for all streams.
-                stream.stalled_since = if window > 0 { None } else { stream.stalled_since.or(Some(turn.now)) };
+                stream.stalled_since = if window > 0 {
+                    // Whether the transport takes what it has been given, it tells for all streams.
+                    None
+                } else if stream.listed && *room < WATERMARK {
+                    // The window of the connection has gone to others.
+                    Some(turn.now)
+                } else {
+                    stream.stalled_since.or(Some(turn.now))
+                };
                 return stream.listed;
             }
             let piece = stream.next_piece(most);
