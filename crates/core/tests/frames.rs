@@ -266,6 +266,26 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
 }
 
 #[test]
+fn a_drained_connection_reads_what_still_comes_to_an_early_answer() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        rig.engine.drain();
+        rig.engine.send(key, head(413), Bytes::new(), None).unwrap();
+        assert_eq!(rig.sent().await, (key, 0));
+        client.send(&frame(PING, ACK, 0, b"hp drain")).await;
+        // Closed now, it would be reset, and the reset may overtake the answer.
+        assert!(rig.quiet().await);
+        client.send(&data(1, 1 << 14)).await;
+        assert!(rig.quiet().await);
+        client.0.shutdown().await.unwrap();
+        assert_eq!(rig.closed().await.code, CloseCode::Drained);
+    });
+}
+
+#[test]
 fn who_waits_for_the_window_of_a_connection_that_others_use_is_not_stalled() {
     run(async {
         let mut rig = Rig::new(1 << 22);

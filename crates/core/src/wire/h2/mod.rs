@@ -413,7 +413,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
             _ => gone?.reason(),
         };
-        Some(End::Close { reason, linger: false })
+        // What still comes to streams that were let go is read, for closing over it would reset the connection.
+        Some(End::Close { reason, linger: gone.is_none() && !self.let_go.is_empty() })
     }
 
     fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
