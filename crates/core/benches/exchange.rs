@@ -1,5 +1,5 @@
 //! What one exchange costs over a pipe in memory: without a socket, a runtime or a codec at the other end. So it is the work
-//! of httparse or h2 and of this crate, and a change of either shows; how fast a server is, bench/ says.
+//! of httparse and of this crate, and a change of either shows; how fast a server is, bench/ says.
 //!
 //! `cargo bench -p hyperpull`, or `cargo bench -p hyperpull -- h2` for some of it.
 #![allow(clippy::unwrap_used, missing_docs)]

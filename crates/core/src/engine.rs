@@ -168,7 +168,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     // ---- pulls
 
     /// The caller will take `more` requests. What is not pulled is not read: with none pulled, an idle h1 connection
-    /// parses nothing, and h2 streams wait unaccepted.
+    /// parses nothing, and the heads of h2 wait, up to `concurrent_streams`.
     pub fn pull_requests(&mut self, more: u32) {
         match self.phase.wire() {
             Some(wire) => wire.pull_requests(more),

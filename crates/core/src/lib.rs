@@ -150,8 +150,8 @@
 //!
 //! # Safety
 //!
-//! One line is unsafe, in `src/value.rs`: a field value that httparse has checked is not checked again. The file argues it, and
-//! its test compares all bytes that the parser and `HeaderValue` let through. The rest of the crate denies unsafe code.
+//! One line is unsafe, in `src/value.rs`: a field value that httparse or the HPACK decoder has checked is not checked again. The
+//! file argues it, and tests compare all bytes that the two and `HeaderValue` let through. The rest of the crate denies unsafe code.
 //!
 //! # Versions
 //!
