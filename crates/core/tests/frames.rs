@@ -143,7 +143,7 @@ fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
         // As much as is written in one go.
         let mut client = Client::new(&mut rig, 1 << 16).await;
         let key = client.request(&mut rig, 1, END_STREAM, GET).await;
-        rig.engine.send(key, head(200), Bytes::from(vec![7; 100_000]), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from(vec![7; 100_000]), None, rig.now).unwrap();
         for _ in 0..6 {
             assert!(rig.quiet().await);
             client.send(&frame(PING, ACK, 0, b"hp alive")).await;
@@ -171,7 +171,7 @@ fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_
         client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x00\x01x\x01y")).await;
         client.send(&frame(RST_STREAM, 0, 3, &[0, 0, 0, 8])).await;
         assert!(rig.quiet().await);
-        rig.engine.send(key, head(200), Bytes::from_static(b"x"), None).unwrap();
+        rig.engine.send(key, head(200), Bytes::from_static(b"x"), None, rig.now).unwrap();
         assert_eq!(rig.sent().await, (key, 1));
         assert_eq!(rig.close_code().await, CloseCode::Drained);
         for (kind, _, _, payload) in client.received().await {
@@ -237,7 +237,7 @@ fn a_tunnel_has_no_trailers() {
         rig.engine.pull_requests(1);
         let mut client = Client::new(&mut rig, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, CONNECT).await;
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         rig.pull(key, 1).unwrap();
         // RFC 9113 section 8.5.
@@ -254,7 +254,7 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
         rig.engine.pull_requests(1);
         let mut client = Client::new(&mut rig, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, CONNECT).await;
-        rig.engine.upgrade(key, head(200)).unwrap();
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
         rig.engine.reset(1, ResetReason::Cancel);
         rig.engine.reset(1, ResetReason::Internal);
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
@@ -273,7 +273,7 @@ fn a_drained_connection_reads_what_still_comes_to_an_early_answer() {
         let mut client = Client::new(&mut rig, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, POST).await;
         rig.engine.drain();
-        rig.engine.send(key, head(413), Bytes::new(), None).unwrap();
+        rig.engine.send(key, head(413), Bytes::new(), None, rig.now).unwrap();
         assert_eq!(rig.sent().await, (key, 0));
         client.send(&frame(PING, ACK, 0, b"hp drain")).await;
         // Closed now, it would be reset, and the reset may overtake the answer.
@@ -293,7 +293,7 @@ fn who_waits_for_the_window_of_a_connection_that_others_use_is_not_stalled() {
         let mut client = Client::saying(&mut rig, &preface(1 << 24)).await;
         for (stream, length) in [(1, 1 << 20), (3, 10)] {
             let key = client.request(&mut rig, stream, END_STREAM, GET).await;
-            rig.engine.send(key, head(200), Bytes::from(vec![7; length]), None).unwrap();
+            rig.engine.send(key, head(200), Bytes::from(vec![7; length]), None, rig.now).unwrap();
         }
         for _ in 0..8 {
             assert!(rig.quiet().await);

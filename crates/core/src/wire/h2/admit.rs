@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Refusal,
-    event::{Event, RequestBody, RequestHead},
+    event::{Event, RequestBody, RequestHead, Upgrade},
     fields::{RequestFields, ResponseFields},
     key::Key,
     request::{self, DEFAULT_URGENCY, Survey},
@@ -28,6 +28,7 @@ const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// What a peer may have begun for nothing, beyond what came to an answer. Envoy's limit is of the same kind and size
 /// (`overload.premature_reset_total_stream_count`, 500).
 const WASTE: u32 = 1000;
+const NOT_LET_IN: &str = "requests that are not let in";
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// Reads a header block, whatever becomes of it: the next ones are written in terms of it.
@@ -65,10 +66,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         match request {
             Ok(request) if !selfish => self.admit(id, request, coming, turn),
-            Err(Unfit::TooLarge) => {
-                self.answer_refusal(id, Refusal::HeadTooLarge, coming, turn);
-                Ok(())
-            }
+            Err(Unfit::TooLarge) => self.answer_refusal(id, Refusal::HeadTooLarge, coming, turn),
             _ => self.refuse(id, Reason::ProtocolError, Refusal::BadRequest, turn),
         }
     }
@@ -83,14 +81,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             Ok(length) if coming != Coming::Ended => length,
             _ => return self.refuse(id, Reason::ProtocolError, Refusal::BadRequest, turn),
         };
-        let extended = upgrade.as_ref().is_some_and(|upgrade| upgrade.token() != "connect");
+        let extended = matches!(upgrade, Some(Upgrade::Extended(_)));
         let refusal = match request::check(&method, &uri, Version::HTTP_2, &survey, extended, limits) {
             Err(refusal) => Some(refusal),
             Ok(()) => length.is_some_and(|length| length > limits.body_bytes).then_some(Refusal::BodyTooLarge),
         };
         if let Some(refusal) = refusal {
-            self.answer_refusal(id, refusal, coming, turn);
-            return Ok(());
+            return self.answer_refusal(id, refusal, coming, turn);
         }
         if let (Coming::Open(left), None) = (&mut coming, &upgrade) {
             *left = length;
@@ -193,12 +190,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     fn refuse(&mut self, id: u32, reason: Reason, refusal: Refusal, turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
         turn.refused(refusal);
         self.write_reset(id, reason);
-        // Who drains has sent for none of it.
-        if refusal == Refusal::Draining { Ok(()) } else { self.waste("requests that are not let in") }
+        self.waste(NOT_LET_IN)
     }
 
     /// An answer of our own.
-    fn answer_refusal(&mut self, id: u32, refusal: Refusal, coming: Coming, turn: &mut Turn<'_, '_>) {
+    fn answer_refusal(
+        &mut self,
+        id: u32,
+        refusal: Refusal,
+        coming: Coming,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Broken> {
         turn.refused(refusal);
         let told = Told { length: None, now: turn.now };
         self.write_head(id, request::status_of(refusal), &ResponseFields::new(), Some(told), true);
@@ -206,6 +208,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             // Nobody reads the rest (RFC 9113 section 8.1).
             self.write_reset(id, Reason::NoError);
         }
+        self.waste(NOT_LET_IN)
     }
 
     /// The peer has begun something for nothing.

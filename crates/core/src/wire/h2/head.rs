@@ -66,7 +66,7 @@ impl<'a> Gathered<'a> {
 
     /// Nothing is kept of what goes over the limit: a block may name a large field a thousand times.
     pub(super) fn note(&mut self, field: Field<'_>) {
-        self.bytes += field.size();
+        self.bytes = self.bytes.saturating_add(field.size());
         if self.bytes > self.limits.header_bytes {
             return;
         }

@@ -61,7 +61,7 @@ const DRAIN: [u8; 8] = *b"hp drain";
 const WINDOWS: u32 = 16;
 /// A turn goes round at most so often, then it is left and asked for anew.
 const ROUNDS: usize = 8;
-/// Streams that we have reset lately: what was on its way to them is ignored. There are no more within a round trip.
+/// Streams that we have reset lately, of which what is still on its way is ignored: so many, or as many as may be open.
 const LET_GO: usize = 1024;
 
 pub(crate) struct H2<IO> {
@@ -142,13 +142,9 @@ struct Arrived {
 
 enum PingState {
     /// The next is due at this time, unless the peer is heard before: bytes read by then.
-    Waiting {
-        since: Instant,
-        read: u64,
-    },
-    Sent {
-        at: Instant,
-    },
+    Waiting { since: Instant, read: u64 },
+    /// An answer is due, or any other sign of life: more bytes than so many have gone both ways.
+    Sent { at: Instant, passed: u64 },
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
@@ -297,7 +293,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// What still comes of the stream is ignored.
     fn let_go(&mut self, id: u32) {
-        if self.let_go.len() == LET_GO {
+        let most = (self.config.limits.concurrent_streams as usize).clamp(LET_GO, 64 * LET_GO);
+        if self.let_go.len() >= most {
             self.let_go.pop_front();
         }
         self.let_go.push_back(id);
@@ -330,9 +327,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
         if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
-            if self.draining.is_some() {
-                let reason = CloseReason::new(CloseCode::KeepAliveTimeout, "no request came in time");
-                return Some(End::Close { reason, linger: false });
+            if let Some(code) = self.draining {
+                return Some(End::Close { reason: drained(code), linger: false });
             }
             self.idle_since = now;
             self.begin_drain(CloseCode::KeepAliveTimeout);
@@ -356,17 +352,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 if due(since, self.config.timeouts.h2_ping).is_some_and(|due| now >= due) {
                     self.ping = if read == before {
                         frame::write_ping(self.outgoing.tail(), 0, KEEP_ALIVE);
-                        PingState::Sent { at: now }
+                        PingState::Sent { at: now, passed: read + self.outgoing.end(&self.traffic) }
                     } else {
                         PingState::Waiting { since: now, read }
                     };
                 }
                 None
             }
-            PingState::Sent { at } if now >= at + PONG => Some(End::Close {
-                reason: CloseReason::new(CloseCode::PingTimeout, "the peer did not answer a ping in time"),
-                linger: false,
-            }),
+            PingState::Sent { at, passed } if now >= at + PONG => {
+                let since = read + self.traffic.written.get();
+                if since > passed {
+                    // It stands behind a long answer that the peer is taking.
+                    self.ping = PingState::Sent { at: now, passed: since };
+                    return None;
+                }
+                let reason = CloseReason::new(CloseCode::PingTimeout, "the peer did not answer a ping in time");
+                Some(End::Close { reason, linger: false })
+            }
             PingState::Sent { .. } => None,
         }
     }
@@ -407,10 +409,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let over = gone.is_some() || (self.last_of_going.is_some() && self.outgoing.is_flushed());
         let reason = match self.draining {
             // However the peer leaves now: it has got everything.
-            Some(code) if over && self.streams.is_empty() => {
-                let drained = code == CloseCode::Drained;
-                CloseReason::new(code, if drained { "drained" } else { "no request came in time" })
-            }
+            Some(code) if over && self.streams.is_empty() => drained(code),
             _ => gone?.reason(),
         };
         // What still comes to streams that were let go is read, for closing over it would reset the connection.
@@ -442,6 +441,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         turn.relay.again();
         Ok(None)
     }
+}
+
+/// How a connection ends that takes nothing new.
+fn drained(code: CloseCode) -> CloseReason {
+    CloseReason::new(code, if code == CloseCode::Drained { "drained" } else { "no request came in time" })
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
@@ -477,7 +481,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
         let timeouts = &self.config.timeouts;
         let mut deadline = match self.ping {
             PingState::Waiting { since, .. } => due(since, timeouts.h2_ping),
-            PingState::Sent { at } => Some(at + PONG),
+            PingState::Sent { at, .. } => Some(at + PONG),
         };
         if self.streams.is_empty() {
             deadline = earlier(deadline, due(self.idle_since, timeouts.keep_alive_idle));

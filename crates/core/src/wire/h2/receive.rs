@@ -24,11 +24,11 @@ use crate::{
 /// Bytes that are read at a time, before what they ask for is done.
 const ROUND_BYTES: u64 = 256 << 10;
 /// Bytes of a read. It begins with what a small request needs, and doubles as long as reads fill it.
-const MOST_READ: usize = 64 << 10;
+const MOST_READ: usize = 32 << 10;
 /// Bytes that wait to be written: a peer that takes none of its answers is not heard any more.
 const UNHEARD: usize = 128 << 10;
-/// DATA shorter than this is copied: it must not keep a buffer of up to `MOST_READ`.
-const CUT_FROM: usize = 8 << 10;
+/// DATA shorter than this is copied: it must not keep a buffer of `MOST_READ`.
+const CUT_FROM: usize = PAYLOAD_BYTES;
 /// Frames of one header block.
 const PIECES: u32 = 100;
 
@@ -276,7 +276,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return broken(Reason::FlowControlError, "DATA over the window of its stream");
         }
         stream.receive_window -= length;
-        let end = head.has(flag::END_STREAM);
+        let (end, no_bytes) = (head.has(flag::END_STREAM), data.is_empty());
         let kept = match stream.receive(data.len(), end, self.config.limits.body_bytes) {
             Ok(kept) => kept,
             Err(reason) => {
@@ -293,7 +293,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.taken_of(id, dropped);
         }
         self.awaken(id);
-        if payload.is_empty() && !end {
+        if no_bytes && !end {
             return self.waste("empty DATA");
         }
         Ok(())

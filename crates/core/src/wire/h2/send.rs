@@ -82,13 +82,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 };
                 return stream.listed;
             }
-            let piece = stream.next_piece(most);
-            let length = piece.len();
-            let end = stream.queued == 0 && stream.end.take_if(|trailers| trailers.is_none()).is_some();
+            let length = most.min(stream.queued);
+            let end = stream.queued == length && stream.end.take_if(|trailers| trailers.is_none()).is_some();
             let flags = if end { flag::END_STREAM } else { 0 };
             Head { length, kind: kind::DATA, flags, stream: id }.write(self.outgoing.tail());
-            self.outgoing.push(piece);
-            *room -= length;
+            // Short pieces share a frame.
+            let mut left = length;
+            while left > 0 {
+                let piece = stream.next_piece(left);
+                left -= piece.len();
+                self.outgoing.push(piece);
+            }
+            *room = room.saturating_sub(HEAD_BYTES + length);
             stream.send_window -= length as i64;
             self.send_window -= length as i64;
             stream.outstanding += length;

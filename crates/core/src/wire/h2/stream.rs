@@ -154,9 +154,11 @@ impl Stream {
             *left = left.checked_sub(bytes as u64).ok_or(Reason::ProtocolError)?;
         }
         self.ended(end)?;
-        if self.failure.is_none() {
-            self.failure = self.exchange.received(bytes, body_limit).err();
+        // What comes with a CONNECT may be a tunnel's; of a body that has failed nothing is kept.
+        if self.failure.is_some() || !(self.exchange.receiving() || self.upgrade.is_some()) {
+            return Ok(false);
         }
+        self.failure = self.exchange.received(bytes, body_limit).err();
         Ok(self.failure.is_none())
     }
 
