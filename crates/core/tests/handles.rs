@@ -211,6 +211,8 @@ fn an_h2_connection_that_drains_ends_with_its_last_answer_whatever_the_peer_does
                 }
                 told.send(head[3]).unwrap();
             }
+            // It has not been hung up on: it may still say how much of the last answer it has taken.
+            client.write_all(b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x04").await.unwrap();
         };
         let server = async {
             let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();

@@ -406,14 +406,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// The connection has come to its end, or its peer has `gone`.
     fn ended(&self, gone: Option<Fault>) -> Option<End> {
+        // It may be saying something yet, how much it has taken for one: a reset would overtake the last answers.
+        let linger = gone.is_none();
         let over = gone.is_some() || (self.last_of_going.is_some() && self.outgoing.is_flushed());
         let reason = match self.draining {
             // However the peer leaves now: it has got everything.
             Some(code) if over && self.streams.is_empty() => drained(code),
             _ => gone?.reason(),
         };
-        // What still comes to streams that were let go is read, for closing over it would reset the connection.
-        Some(End::Close { reason, linger: gone.is_none() && !self.let_go.is_empty() })
+        Some(End::Close { reason, linger })
     }
 
     fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
