@@ -173,7 +173,9 @@ fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_
         assert!(rig.quiet().await);
         rig.engine.send(key, head(200), Bytes::from_static(b"x"), None, rig.now).unwrap();
         assert_eq!(rig.sent().await, (key, 1));
-        assert_eq!(rig.close_code().await, CloseCode::Drained);
+        assert!(rig.quiet().await);
+        client.0.shutdown().await.unwrap();
+        assert_eq!(rig.closed().await.code, CloseCode::Drained);
         for (kind, _, _, payload) in client.received().await {
             if kind == GOAWAY && payload[..4] != (u32::MAX >> 1).to_be_bytes() {
                 assert_eq!(payload, [0, 0, 0, 1, 0, 0, 0, 0]);
