@@ -58,6 +58,12 @@ impl Decoder {
         Self { table: Dynamic::new(TABLE_BYTES) }
     }
 
+    /// Bytes in its table, as RFC 7541 section 4.1 counts them.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
     /// Reads a whole block, and shows each of its fields.
     pub(in crate::wire::h2) fn decode(
         &mut self,

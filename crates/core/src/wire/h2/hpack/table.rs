@@ -98,6 +98,11 @@ impl<E> Dynamic<E> {
         Self { entries: VecDeque::new(), bytes: 0, most }
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The most that it holds, in bytes.
     pub(super) fn most(&self) -> usize {
         self.most
