@@ -4,7 +4,7 @@
 
 use std::{mem::MaybeUninit, time::Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::{Method, Uri, Version};
 use httparse::Status;
 
@@ -13,6 +13,7 @@ use crate::{
     error::Refusal,
     event::{RequestHead, Upgrade},
     fields::RequestFields,
+    io::room,
     request::{self, Framing, Survey},
 };
 
@@ -34,7 +35,7 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
     if incoming.is_empty() {
         return Ok(None);
     }
-    let bytes = incoming.split().freeze();
+    let bytes = &incoming[..];
     let mut request = httparse::Request::new(&mut []);
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     let mut many = Vec::new();
@@ -44,14 +45,13 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
         many.resize_with(limits.header_count, MaybeUninit::uninit);
         &mut many[..]
     };
-    match request.parse_with_uninit_headers(&bytes, fields) {
+    match request.parse_with_uninit_headers(bytes, fields) {
         Ok(Status::Complete(length)) => {
-            let head = of(&request, &bytes, length, limits, now);
-            incoming.extend_from_slice(&bytes[length..]);
+            let head = of(&request, bytes, length, limits, now);
+            incoming.advance(length);
             head.map(Some)
         }
         Ok(Status::Partial) => {
-            incoming.extend_from_slice(&bytes);
             let in_target = bytes.len() > limits.target_bytes && !bytes.contains(&b'\n');
             match bytes.len() > limits.header_bytes {
                 false => Ok(None),
@@ -59,7 +59,7 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
                 true => Err(Refusal::HeadTooLarge),
             }
         }
-        Err(error) => Err(refusal_of(error, &bytes)),
+        Err(error) => Err(refusal_of(error, bytes)),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn is_whole(incoming: &[u8]) -> bool {
 
 fn of(
     request: &httparse::Request<'_, '_>,
-    bytes: &Bytes,
+    bytes: &[u8],
     length: usize,
     limits: &Limits,
     now: Instant,
@@ -100,7 +100,7 @@ fn of(
         return Err(Refusal::BadRequest);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadRequest)?;
-    let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| Refusal::BadRequest)?;
+    let uri = Uri::from_maybe_shared(room::keep(target.as_bytes())).map_err(|_| Refusal::BadRequest)?;
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let survey = Survey::of_parsed(request.headers);
     let checked = request::check(&method, &uri, version, &survey, false, limits);
