@@ -10,20 +10,24 @@
 
 mod admit;
 mod commands;
+mod control;
+mod flow;
 mod frame;
+mod goaway;
 mod head;
 mod hpack;
 mod receive;
 mod send;
 mod stream;
 mod streams;
+mod timeouts;
 
 use std::{
     collections::VecDeque,
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Buf, BytesMut};
@@ -37,12 +41,13 @@ use self::{
     send::Mark,
     stream::Stream,
     streams::Streams,
+    timeouts::PingState,
 };
-use super::{End, Turn, Wire, due, earlier};
+use super::{End, Turn, Wire};
 use crate::{
     config::Config,
     detect::PREFACE,
-    error::{CloseCode, CloseReason, Code, Error, Refusal},
+    error::{CloseCode, Code, Error, Refusal},
     event::{Event, RequestHead},
     io::{
         outgoing::Outgoing,
@@ -52,11 +57,6 @@ use crate::{
     key::Key,
 };
 
-/// An answer to a ping is due within this.
-const PONG: Duration = Duration::from_secs(20);
-/// What the pings say, which the answers repeat: whether the peer is there, and how far it was when it heard of the drain.
-const KEEP_ALIVE: [u8; 8] = *b"hp alive";
-const DRAIN: [u8; 8] = *b"hp drain";
 /// How many streams that nobody reads it takes to fill the window of a connection.
 const WINDOWS: u32 = 16;
 /// A turn goes round at most so often, then it is left and asked for anew.
@@ -138,13 +138,6 @@ struct Arrived {
     head: Box<RequestHead>,
     /// Content-Length.
     length: Option<u64>,
-}
-
-enum PingState {
-    /// The next is due at this time, unless the peer is heard before: bytes read by then.
-    Waiting { since: Instant, read: u64 },
-    /// An answer is due, or any other sign of life: more bytes than so many have gone both ways.
-    Sent { at: Instant, passed: u64 },
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
@@ -300,123 +293,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.let_go.push_back(id);
     }
 
-    // ---- time
-
-    fn expire(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        let config = self.config.clone();
-        let timeouts = &config.timeouts;
-        let now = turn.now;
-        let late = |since: Instant, timeout| due(since, timeout).is_some_and(|due| now >= due);
-        if self.outgoing.stalled_since().is_some_and(|since| late(since, timeouts.write_stall)) {
-            let reason = CloseReason::new(CloseCode::WriteStalled, "the peer took no response byte in time");
-            return Some(End::Close { reason, linger: false });
-        }
-        let mut stalled = Vec::new();
-        for stream in self.streams.iter_mut() {
-            if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
-                stalled.push(stream.key.stream);
-            } else if stream.pulls_body() && late(stream.pulled_at, timeouts.body_idle) {
-                stream.exchange.body_failed();
-                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
-                turn.events.push_back(Event::BodyFailed { key: stream.key, error });
-            }
-        }
-        for id in stalled {
-            self.write_reset(id, Reason::Cancel);
-            self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
-        }
-        self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
-        if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
-            if let Some(code) = self.draining {
-                return Some(End::Close { reason: drained(code), linger: false });
-            }
-            self.idle_since = now;
-            self.begin_drain(CloseCode::KeepAliveTimeout);
-        }
-        if self.head_since.is_some_and(|since| late(since, timeouts.headers)) {
-            turn.refused(Refusal::HeadersTimeout);
-            const LATE: &str = "the request head was not complete in time";
-            let mut end = self.go_away(Reason::EnhanceYourCalm, LATE, turn.cx, now);
-            if let End::Close { reason, .. } = &mut end {
-                reason.code = CloseCode::HeadersTimeout;
-            }
-            return Some(end);
-        }
-        self.expire_ping(now)
-    }
-
-    fn expire_ping(&mut self, now: Instant) -> Option<End> {
-        let read = self.traffic.read.get();
-        match self.ping {
-            PingState::Waiting { since, read: before } => {
-                if due(since, self.config.timeouts.h2_ping).is_some_and(|due| now >= due) {
-                    self.ping = if read == before {
-                        frame::write_ping(self.outgoing.tail(), 0, KEEP_ALIVE);
-                        PingState::Sent { at: now, passed: read + self.outgoing.end(&self.traffic) }
-                    } else {
-                        PingState::Waiting { since: now, read }
-                    };
-                }
-                None
-            }
-            PingState::Sent { at, passed } if now >= at + PONG => {
-                let since = read + self.traffic.written.get();
-                if since > passed {
-                    // It stands behind a long answer that the peer is taking.
-                    self.ping = PingState::Sent { at: now, passed: since };
-                    return None;
-                }
-                let reason = CloseReason::new(CloseCode::PingTimeout, "the peer did not answer a ping in time");
-                Some(End::Close { reason, linger: false })
-            }
-            PingState::Sent { .. } => None,
-        }
-    }
-
-    // ---- the end of the connection
-
-    /// RFC 9113 section 6.8: that it is coming, and a question how far the peer is.
-    fn begin_drain(&mut self, code: CloseCode) {
-        if self.draining.is_none() {
-            self.draining = Some(code);
-            frame::write_go_away(self.outgoing.tail(), MAX_31, Reason::NoError);
-            frame::write_ping(self.outgoing.tail(), 0, DRAIN);
-        }
-    }
-
-    /// The peer has heard that the end is coming: what it opens from here on is not looked at.
-    fn finish_going(&mut self) {
-        if self.draining.is_some() && self.last_of_going.is_none() {
-            self.last_of_going = Some(self.highest);
-            frame::write_go_away(self.outgoing.tail(), self.highest, Reason::NoError);
-        }
-    }
-
-    /// Ends the connection for the peer's fault. It is said once; who does not take it is not waited for.
-    fn go_away(&mut self, reason: Reason, what: &'static str, cx: &mut Context<'_>, now: Instant) -> End {
-        // The last stream that was told is never a later one afterwards.
-        let last = self.last_of_going.unwrap_or(self.highest);
-        frame::write_go_away(self.outgoing.tail(), last, reason);
-        let _ = self.outgoing.poll_flush(&mut self.io, &self.traffic, cx, now);
-        let message = format!("{what}: {}", frame::reason_name(reason as u32));
-        // Who floods is not listened to any longer.
-        let linger = reason != Reason::EnhanceYourCalm;
-        End::Close { reason: CloseReason::new(CloseCode::ProtocolError, message), linger }
-    }
-
-    /// The connection has come to its end, or its peer has `gone`.
-    fn ended(&self, gone: Option<Fault>) -> Option<End> {
-        // It may be saying something yet, how much it has taken for one: a reset would overtake the last answers.
-        let linger = gone.is_none();
-        let over = gone.is_some() || (self.last_of_going.is_some() && self.outgoing.is_flushed());
-        let reason = match self.draining {
-            // However the peer leaves now: it has got everything.
-            Some(code) if over && self.streams.is_empty() => drained(code),
-            _ => gone?.reason(),
-        };
-        Some(End::Close { reason, linger })
-    }
-
     fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
         for _ in 0..ROUNDS {
             let more_to_read = self.receive(turn)?;
@@ -442,11 +318,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         turn.relay.again();
         Ok(None)
     }
-}
-
-/// How a connection ends that takes nothing new.
-fn drained(code: CloseCode) -> CloseReason {
-    CloseReason::new(code, if code == CloseCode::Drained { "drained" } else { "no request came in time" })
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
@@ -479,21 +350,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let timeouts = &self.config.timeouts;
-        let mut deadline = match self.ping {
-            PingState::Waiting { since, .. } => due(since, timeouts.h2_ping),
-            PingState::Sent { at, .. } => Some(at + PONG),
-        };
-        if self.streams.is_empty() {
-            deadline = earlier(deadline, due(self.idle_since, timeouts.keep_alive_idle));
-        }
-        if let Some(since) = self.head_since {
-            deadline = earlier(deadline, due(since, timeouts.headers));
-        }
-        if let Some(since) = self.outgoing.stalled_since() {
-            deadline = earlier(deadline, due(since, timeouts.write_stall));
-        }
-        earlier(deadline, self.soonest)
+        self.next_deadline()
     }
 
     fn drain(&mut self) {

@@ -8,9 +8,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    DRAIN, H2, KEEP_ALIVE, PingState,
-    frame::{self, HEAD_BYTES, Head, MAX_31, PAYLOAD_BYTES, Reason, flag, kind, number, setting},
-    stream::{Coming, reset_by_peer},
+    H2,
+    frame::{HEAD_BYTES, Head, MAX_31, PAYLOAD_BYTES, Reason, flag, kind, number},
+    stream::Coming,
 };
 use crate::{
     error::{Code, Error},
@@ -46,7 +46,7 @@ impl From<Fault> for Broken {
     }
 }
 
-fn broken<T>(reason: Reason, what: &'static str) -> Result<T, Broken> {
+pub(super) fn broken<T>(reason: Reason, what: &'static str) -> Result<T, Broken> {
     Err(Broken::Peer(reason, what))
 }
 
@@ -295,177 +295,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.awaken(id);
         if no_bytes && !end {
             return self.waste("empty DATA");
-        }
-        Ok(())
-    }
-
-    /// So many bytes of a stream have been taken: their window is given back, to it and to the connection.
-    pub(super) fn taken_of(&mut self, id: u32, bytes: usize) {
-        if let Some(stream) = self.streams.get_mut(id)
-            && stream.coming != Coming::Ended
-        {
-            stream.taken += bytes as u32;
-            // Before the window is shut, and not for each byte.
-            if i64::from(stream.taken) * 2 >= stream.receive_window {
-                let more = mem::take(&mut stream.taken);
-                stream.receive_window += i64::from(more);
-                frame::write_window_update(self.outgoing.tail(), id, more);
-            }
-        }
-        self.give_back(bytes);
-    }
-
-    /// Gives window of the connection back.
-    pub(super) fn give_back(&mut self, bytes: usize) {
-        self.taken += bytes as u32;
-        if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {
-            let more = mem::take(&mut self.taken);
-            self.receive_window += i64::from(more);
-            frame::write_window_update(self.outgoing.tail(), 0, more);
-        }
-    }
-
-    // ---- the rest
-
-    /// What it says is not followed (RFC 9113 section 5.3.2), but must be said right.
-    fn priority(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
-        let (reason, what) = match payload.len() {
-            _ if head.stream == 0 => return broken(Reason::ProtocolError, "PRIORITY of no stream"),
-            5 if number(payload) & MAX_31 != head.stream => return Ok(()),
-            5 => (Reason::ProtocolError, "a stream depends on itself"),
-            _ => (Reason::FrameSizeError, "PRIORITY is not five bytes long"),
-        };
-        if self.streams.get_mut(head.stream).is_some() {
-            return self.stream_error(head.stream, reason, what, turn);
-        }
-        // There is no stream to reset.
-        if head.stream > self.highest { broken(reason, what) } else { Ok(()) }
-    }
-
-    fn reset_stream(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
-        let id = head.stream;
-        if payload.len() != 4 {
-            return broken(Reason::FrameSizeError, "RST_STREAM is not four bytes long");
-        }
-        if id == 0 || id > self.highest {
-            return broken(Reason::ProtocolError, "RST_STREAM of a stream that is not open");
-        }
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        let answered = stream.answered;
-        self.fail(id, reset_by_peer(number(payload)), turn);
-        if answered { Ok(()) } else { self.waste("requests that are cancelled") }
-    }
-
-    fn settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Broken> {
-        if head.stream != 0 {
-            return broken(Reason::ProtocolError, "SETTINGS on a stream");
-        }
-        if head.has(flag::ACK) {
-            if !payload.is_empty() {
-                return broken(Reason::FrameSizeError, "SETTINGS that acknowledge have a payload");
-            }
-            self.acknowledged();
-            return Ok(());
-        }
-        let (settings, rest) = payload.as_chunks();
-        if !rest.is_empty() {
-            return broken(Reason::FrameSizeError, "SETTINGS are cut off");
-        }
-        let mut window = None;
-        for &[a, b, c, d, e, f] in settings {
-            let value = u32::from_be_bytes([c, d, e, f]);
-            match u16::from_be_bytes([a, b]) {
-                setting::HEADER_TABLE_SIZE => self.encoder.limit(value),
-                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL if value > 1 => {
-                    return broken(Reason::ProtocolError, "a setting is neither 0 nor 1");
-                }
-                setting::INITIAL_WINDOW_SIZE if value > MAX_31 => {
-                    return broken(Reason::FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE is out of its range");
-                }
-                setting::INITIAL_WINDOW_SIZE => window = Some(value),
-                setting::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
-                    return broken(Reason::ProtocolError, "SETTINGS_MAX_FRAME_SIZE is out of its range");
-                }
-                _ => {}
-            }
-        }
-        // All streams are gone through for it: once a frame, however often the frame says it.
-        if let Some(window) = window {
-            self.resize_windows(window)?;
-        }
-        frame::write_settings_ack(self.outgoing.tail());
-        Ok(())
-    }
-
-    /// The peer has heard our SETTINGS: from here on it keeps to our windows (RFC 9113 section 6.9.2).
-    fn acknowledged(&mut self) {
-        let more = i64::from(self.stream_window) - self.first_receive_window;
-        self.first_receive_window += more;
-        for stream in self.streams.iter_mut() {
-            stream.receive_window += more;
-        }
-    }
-
-    fn resize_windows(&mut self, size: u32) -> Result<(), Broken> {
-        let more = i64::from(size) - self.first_send_window;
-        self.first_send_window += more;
-        let mut overflows = false;
-        for stream in self.streams.iter_mut() {
-            stream.send_window += more;
-            overflows |= stream.send_window > i64::from(MAX_31);
-            if stream.wants_to_send() && !mem::replace(&mut stream.listed, true) {
-                self.sending.push(stream.key.stream);
-            }
-        }
-        if overflows { broken(Reason::FlowControlError, "SETTINGS have a window overflow") } else { Ok(()) }
-    }
-
-    fn ping(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
-        let Ok(opaque) = <[u8; 8]>::try_from(payload) else {
-            return broken(Reason::FrameSizeError, "PING is not eight bytes long");
-        };
-        if head.stream != 0 {
-            return broken(Reason::ProtocolError, "PING on a stream");
-        }
-        if !head.has(flag::ACK) {
-            frame::write_ping(self.outgoing.tail(), flag::ACK, opaque);
-        } else if opaque == DRAIN {
-            self.finish_going();
-        } else if opaque == KEEP_ALIVE && matches!(self.ping, PingState::Sent { .. }) {
-            self.ping = PingState::Waiting { since: turn.now, read: self.traffic.read.get() };
-        }
-        Ok(())
-    }
-
-    fn window_update(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
-        let id = head.stream;
-        if payload.len() != 4 {
-            return broken(Reason::FrameSizeError, "WINDOW_UPDATE is not four bytes long");
-        }
-        let more = number(payload) & MAX_31;
-        if id == 0 {
-            self.send_window += i64::from(more);
-            return match more {
-                0 => broken(Reason::ProtocolError, "WINDOW_UPDATE by nothing"),
-                _ if self.send_window > i64::from(MAX_31) => {
-                    broken(Reason::FlowControlError, "the window of the connection overflows")
-                }
-                _ => Ok(()),
-            };
-        }
-        if id > self.highest {
-            return broken(Reason::ProtocolError, "WINDOW_UPDATE of a stream that is not open");
-        }
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        stream.send_window += i64::from(more);
-        if more == 0 {
-            return self.stream_error(id, Reason::ProtocolError, "WINDOW_UPDATE by nothing", turn);
-        }
-        if stream.send_window > i64::from(MAX_31) {
-            return self.stream_error(id, Reason::FlowControlError, "the window of a stream overflows", turn);
-        }
-        if stream.wants_to_send() {
-            self.now_sending(id);
         }
         Ok(())
     }

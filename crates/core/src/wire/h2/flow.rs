@@ -1,0 +1,63 @@
+//! Windows (RFC 9113 sections 5.2 and 6.9): what the peer may send, and what it takes.
+
+use std::mem;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    H2,
+    frame::{self, MAX_31, Reason},
+    receive::{Broken, broken},
+    stream::Coming,
+};
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// So many bytes of a stream have been taken: their window is given back, to it and to the connection.
+    pub(super) fn taken_of(&mut self, id: u32, bytes: usize) {
+        if let Some(stream) = self.streams.get_mut(id)
+            && stream.coming != Coming::Ended
+        {
+            stream.taken += bytes as u32;
+            // Before the window is shut, and not for each byte.
+            if i64::from(stream.taken) * 2 >= stream.receive_window {
+                let more = mem::take(&mut stream.taken);
+                stream.receive_window += i64::from(more);
+                frame::write_window_update(self.outgoing.tail(), id, more);
+            }
+        }
+        self.give_back(bytes);
+    }
+
+    /// Gives window of the connection back.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.taken += bytes as u32;
+        if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {
+            let more = mem::take(&mut self.taken);
+            self.receive_window += i64::from(more);
+            frame::write_window_update(self.outgoing.tail(), 0, more);
+        }
+    }
+
+    /// The peer has heard our SETTINGS: from here on it keeps to our windows (RFC 9113 section 6.9.2).
+    pub(super) fn acknowledged(&mut self) {
+        let more = i64::from(self.stream_window) - self.first_receive_window;
+        self.first_receive_window += more;
+        for stream in self.streams.iter_mut() {
+            stream.receive_window += more;
+        }
+    }
+
+    pub(super) fn resize_windows(&mut self, size: u32) -> Result<(), Broken> {
+        let more = i64::from(size) - self.first_send_window;
+        self.first_send_window += more;
+        let mut overflows = false;
+        for stream in self.streams.iter_mut() {
+            stream.send_window += more;
+            overflows |= stream.send_window > i64::from(MAX_31);
+            if stream.wants_to_send() && !mem::replace(&mut stream.listed, true) {
+                self.sending.push(stream.key.stream);
+            }
+        }
+        if overflows { broken(Reason::FlowControlError, "SETTINGS have a window overflow") } else { Ok(()) }
+    }
+}
