@@ -4,11 +4,13 @@
 mod rig;
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -35,6 +37,7 @@ const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
 
 /// `:method: GET`, or POST, `:scheme: http`, `:path: /`, `:authority: a`.
 const GET: &[u8] = b"\x82\x86\x84\x01\x01a";
@@ -73,7 +76,7 @@ impl Client {
         let mut client = Self(rig.take_client());
         client.send(bytes).await;
         assert!(rig.quiet().await);
-        client.received().await;
+        client.received();
         client
     }
 
@@ -82,13 +85,10 @@ impl Client {
     }
 
     /// Kind, flags, stream and payload of each frame that is in the pipe now.
-    async fn received(&mut self) -> Vec<(u8, u8, u32, Vec<u8>)> {
+    fn received(&mut self) -> Vec<(u8, u8, u32, Vec<u8>)> {
         let mut bytes = Vec::new();
-        while let Ok(Ok(read)) = tokio::time::timeout(Duration::from_millis(1), self.0.read_buf(&mut bytes)).await {
-            if read == 0 {
-                break;
-            }
-        }
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Ok(1..)) = pin!(self.0.read_buf(&mut bytes)).poll(&mut cx) {}
         let mut frames = Vec::new();
         let mut rest = &bytes[..];
         while let &[a, b, c, kind, flags, d, e, f, g, ref behind @ ..] = rest {
@@ -126,7 +126,6 @@ fn a_body_is_read_beside_fifteen_that_nobody_reads() {
         assert!(rig.quiet().await);
         let windows: usize = client
             .received()
-            .await
             .iter()
             .filter(|(kind, _, stream, _)| (*kind, *stream) == (WINDOW_UPDATE, 0))
             .map(|(.., more)| u32::from_be_bytes(more[..].try_into().unwrap()) as usize)
@@ -176,7 +175,7 @@ fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_
         assert!(rig.quiet().await);
         client.0.shutdown().await.unwrap();
         assert_eq!(rig.closed().await.code, CloseCode::Drained);
-        for (kind, _, _, payload) in client.received().await {
+        for (kind, _, _, payload) in client.received() {
             if kind == GOAWAY && payload[..4] != (u32::MAX >> 1).to_be_bytes() {
                 assert_eq!(payload, [0, 0, 0, 1, 0, 0, 0, 0]);
             }
@@ -262,7 +261,7 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
         assert!(matches!(rig.event().await, Event::Failed { .. }));
         assert!(rig.quiet().await);
-        let resets: Vec<_> = client.received().await.into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
+        let resets: Vec<_> = client.received().into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
         assert_eq!(resets, [(RST_STREAM, 0, 1, vec![0, 0, 0, 8])]);
     });
 }
@@ -299,10 +298,113 @@ fn who_waits_for_the_window_of_a_connection_that_others_use_is_not_stalled() {
         }
         for _ in 0..8 {
             assert!(rig.quiet().await);
-            client.received().await;
+            client.received();
             client.send(&frame(WINDOW_UPDATE, 0, 0, &1000u32.to_be_bytes())).await;
             rig.pass(Duration::from_secs(10));
         }
         assert!(rig.quiet().await);
+    });
+}
+
+#[test]
+fn short_pieces_of_an_answer_share_a_frame() {
+    run(async {
+        let mut rig = Rig::new(1 << 22);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 0).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.start(key, head(200), rig.now).unwrap();
+        for piece in 0..20_000u32 {
+            rig.engine.write(key, Bytes::from(vec![piece as u8; 1])).unwrap();
+        }
+        rig.engine.finish(key, None).unwrap();
+        assert!(rig.quiet().await);
+        client.received();
+        client.send(&frame(WINDOW_UPDATE, 0, 1, &20_000u32.to_be_bytes())).await;
+        assert_eq!(rig.sent().await, (key, 20_000));
+        let frames = client.received();
+        let body: Vec<u8> = frames.iter().flat_map(|(_, _, _, payload)| payload.clone()).collect();
+        assert_eq!((frames.len(), body), (2, (0..20_000u32).map(|piece| piece as u8).collect()));
+        assert_eq!(frames.last().map(|(kind, flags, ..)| (*kind, *flags)), Some((DATA, END_STREAM)));
+    });
+}
+
+#[test]
+fn who_takes_a_long_answer_is_alive_though_the_pong_stands_behind_it() {
+    run(async {
+        let mut rig = Rig::new(1 << 10);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 24).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.send(key, head(200), Bytes::from(vec![7; 1 << 20]), None, rig.now).unwrap();
+        let step = Duration::from_secs(10);
+        // A kilobyte each ten seconds, and no word, for ten minutes.
+        for _ in 0..60 {
+            assert!(rig.quiet().await);
+            assert!(client.0.read_exact(&mut [0; 1 << 10]).await.is_ok());
+            rig.pass(step);
+        }
+        assert!(rig.quiet().await);
+        rig.pass(7 * step);
+        assert!(matches!(rig.event().await, Event::Failed { key: failed, .. } if failed == key));
+        assert_eq!(rig.closed().await.code, CloseCode::WriteStalled);
+    });
+}
+
+/// Says the same without end, and is cut.
+async fn floods(what: impl Fn(u32) -> Vec<u8>) {
+    let mut rig = Rig::new(1 << 22);
+    rig.engine.pull_requests(1);
+    let mut client = Client::new(&mut rig, 1 << 16).await;
+    client.request(&mut rig, 1, 0, POST).await;
+    for number in 1..2000 {
+        client.send(&what(2 * number + 1)).await;
+    }
+    loop {
+        match rig.event().await {
+            Event::Closed(reason) => {
+                assert_eq!(reason.code, CloseCode::ProtocolError);
+                assert!(reason.message.ends_with("ENHANCE_YOUR_CALM"), "{}", reason.message);
+                return;
+            }
+            Event::Refused(_) | Event::Failed { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_comes_to_nothing_is_not_listened_to_without_end() {
+    run(async {
+        floods(|_| frame(DATA, PADDED, 1, &[0])).await;
+        floods(|_| frame(DATA, PADDED, 1, &[3, 0, 0, 0])).await;
+        // Neither `:authority` nor Host: 400.
+        floods(|stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x82\x86\x84")).await;
+    });
+}
+
+#[test]
+fn of_a_body_that_was_too_large_nothing_is_kept() {
+    run(async {
+        let mut config = Config::default();
+        config.limits.body_bytes = 1000;
+        let mut rig = Rig::with(1 << 22, config);
+        rig.engine.pull_requests(1);
+        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        client.send(&data(1, 2000)).await;
+        rig.pull(key, 1 << 20).unwrap();
+        assert!(matches!(rig.event().await, Event::BodyFailed { error, .. } if error.code() == Code::BodyTooLarge));
+        // All of its window comes back, though nobody can pull it.
+        for _ in 0..20 {
+            client.send(&data(1, 10_000)).await;
+            assert!(rig.quiet().await);
+        }
+        let windows = client.received();
+        let given = |stream| -> u32 {
+            let of = windows.iter().filter(|(kind, _, of, _)| (*kind, *of) == (WINDOW_UPDATE, stream));
+            of.map(|(.., more)| u32::from_be_bytes(more[..].try_into().unwrap())).sum()
+        };
+        assert!(given(1) > 150_000, "{}", given(1));
     });
 }

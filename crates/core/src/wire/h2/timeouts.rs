@@ -77,8 +77,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             PingState::Waiting { since, read: before } => {
                 if due(since, self.config.timeouts.h2_ping).is_some_and(|due| now >= due) {
                     self.ping = if read == before {
+                        let waits = self.outgoing.len() > 0;
                         frame::write_ping(self.outgoing.tail(), 0, KEEP_ALIVE);
-                        PingState::Sent { at: now, passed: read + self.outgoing.end(&self.traffic) }
+                        // That the ping itself goes out tells nothing of the peer.
+                        let written = if waits { self.traffic.written.get() } else { self.outgoing.end(&self.traffic) };
+                        PingState::Sent { at: now, passed: read + written }
                     } else {
                         PingState::Waiting { since: now, read }
                     };
