@@ -35,8 +35,7 @@ impl RequestFields {
         for field in fields {
             let (name, behind) = rest.split_at_mut(field.name.len());
             let (value, behind) = behind[1..].split_at_mut(field.value.len());
-            name.copy_from_slice(field.name.as_bytes());
-            name.make_ascii_lowercase();
+            copy_lower(name, field.name.as_bytes());
             value.copy_from_slice(field.value);
             rest = &mut behind[1..];
         }
@@ -89,6 +88,35 @@ impl Drop for RequestFields {
     }
 }
 
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+
+/// Eight bytes of a token in lower case. They are ASCII: no sum of a byte goes over into the next.
+fn lower(word: [u8; 8]) -> [u8; 8] {
+    let word = u64::from_le_bytes(word);
+    // The highest bit of each byte from `A` on, and of each byte behind `Z`.
+    let from_a = word + ONES * u64::from(0x80 - b'A');
+    let behind_z = word + ONES * u64::from(0x7f - b'Z');
+    let upper = from_a & !behind_z & (ONES << 7);
+    (word | upper >> 2).to_le_bytes()
+}
+
+/// Copies a token in lower case.
+fn copy_lower(to: &mut [u8], token: &[u8]) {
+    let (to_words, to_rest) = to.as_chunks_mut();
+    let (words, rest) = token.as_chunks();
+    for (to, word) in to_words.iter_mut().zip(words) {
+        *to = lower(*word);
+    }
+    if words.is_empty() {
+        for (to, byte) in to_rest.iter_mut().zip(rest) {
+            *to = byte.to_ascii_lowercase();
+        }
+    } else if let (Some(to), Some(word)) = (to.last_chunk_mut(), token.last_chunk()) {
+        // Some of it once more, which does no harm.
+        *to = lower(*word);
+    }
+}
+
 /// The fields of a text of `name NUL value NUL`.
 pub(crate) fn pairs(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || Some((until(&mut text, 0)?, until(&mut text, 0)?)))
@@ -103,7 +131,6 @@ fn until<'a>(rest: &mut &'a [u8], byte: u8) -> Option<&'a [u8]> {
 
 /// Where the first `byte` is, looked for in eight bytes at a time: the fields are short, and all of them are gone through.
 fn find(text: &[u8], byte: u8) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (words, rest) = text.as_chunks();
     for (at, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
@@ -330,6 +357,18 @@ mod tests {
                     let text: Vec<u8> = (0..length).map(|i| if i < at { byte ^ 1 << (i % 8) } else { byte }).collect();
                     assert_eq!(find(&text, byte), Some(at));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_copied_in_lower_case_wherever_its_letters_are() {
+        let ascii: Vec<u8> = (0..0x80).collect();
+        for start in 0..ascii.len() {
+            for token in [&ascii[start..], &ascii[..start]] {
+                let mut lower = vec![0; token.len()];
+                copy_lower(&mut lower, token);
+                assert_eq!(lower, token.to_ascii_lowercase());
             }
         }
     }
