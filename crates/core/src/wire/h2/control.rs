@@ -25,7 +25,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return self.stream_error(head.stream, reason, what, turn);
         }
         // There is no stream to reset.
-        if head.stream > self.highest { broken(reason, what) } else { Ok(()) }
+        broken(reason, what)
     }
 
     pub(super) fn reset_stream(&mut self, head: Head, payload: &[u8], turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
