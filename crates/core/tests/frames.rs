@@ -27,6 +27,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, join, simplex};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -105,13 +106,19 @@ impl Client {
     }
 }
 
+/// An engine of which so many requests are pulled, and a client whose answers come in windows of so many bytes.
+async fn scene(requests: u32, window: u32) -> (Rig, Client) {
+    let mut rig = Rig::new(1 << 22);
+    rig.engine.pull_requests(requests);
+    let client = Client::new(&mut rig, window).await;
+    (rig, client)
+}
+
 #[test]
 fn a_body_is_read_beside_fifteen_that_nobody_reads() {
     run(async {
         const WINDOW: usize = 1 << 16;
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(16);
-        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let (mut rig, mut client) = scene(16, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, POST).await;
         client.send(&data(1, WINDOW)).await;
         let mut read = 0;
@@ -156,9 +163,7 @@ fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
 #[test]
 fn what_is_opened_behind_the_last_goaway_is_not_looked_at_with_all_that_belongs_to_it() {
     run(async {
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(2);
-        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let (mut rig, mut client) = scene(2, 1 << 16).await;
         let key = client.request(&mut rig, 1, END_STREAM, GET).await;
         rig.engine.drain();
         assert!(rig.quiet().await);
@@ -234,9 +239,7 @@ fn a_head_without_a_limit_may_come_in_pieces() {
 #[test]
 fn a_tunnel_has_no_trailers() {
     run(async {
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(1);
-        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, CONNECT).await;
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
         assert!(matches!(rig.event().await, Event::Upgraded(_)));
@@ -251,9 +254,7 @@ fn a_tunnel_has_no_trailers() {
 #[test]
 fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
     run(async {
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(1);
-        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, CONNECT).await;
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
         rig.engine.reset(1, ResetReason::Cancel);
@@ -269,9 +270,7 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
 #[test]
 fn a_drained_connection_reads_what_still_comes_to_an_early_answer() {
     run(async {
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(1);
-        let mut client = Client::new(&mut rig, 1 << 16).await;
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, POST).await;
         rig.engine.drain();
         rig.engine.send(key, head(413), Bytes::new(), None, rig.now).unwrap();
@@ -309,9 +308,7 @@ fn who_waits_for_the_window_of_a_connection_that_others_use_is_not_stalled() {
 #[test]
 fn short_pieces_of_an_answer_share_a_frame() {
     run(async {
-        let mut rig = Rig::new(1 << 22);
-        rig.engine.pull_requests(1);
-        let mut client = Client::new(&mut rig, 0).await;
+        let (mut rig, mut client) = scene(1, 0).await;
         let key = client.request(&mut rig, 1, END_STREAM, GET).await;
         rig.engine.start(key, head(200), rig.now).unwrap();
         for piece in 0..20_000u32 {
@@ -353,9 +350,7 @@ fn who_takes_a_long_answer_is_alive_though_the_pong_stands_behind_it() {
 
 /// Says the same without end, and is cut.
 async fn floods(what: impl Fn(u32) -> Vec<u8>) {
-    let mut rig = Rig::new(1 << 22);
-    rig.engine.pull_requests(1);
-    let mut client = Client::new(&mut rig, 1 << 16).await;
+    let (mut rig, mut client) = scene(1, 1 << 16).await;
     client.request(&mut rig, 1, 0, POST).await;
     for number in 1..2000 {
         client.send(&what(2 * number + 1)).await;
@@ -406,5 +401,20 @@ fn of_a_body_that_was_too_large_nothing_is_kept() {
             of.map(|(.., more)| u32::from_be_bytes(more[..].try_into().unwrap())).sum()
         };
         assert!(given(1) > 150_000, "{}", given(1));
+    });
+}
+
+#[test]
+fn a_wrong_priority_is_told_also_when_its_stream_has_its_answer() {
+    run(async {
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
+        assert_eq!(rig.sent().await, (key, 0));
+        client.send(&frame(PRIORITY, 0, 1, &[0, 0, 0, 3])).await;
+        assert!(matches!(rig.event().await, Event::Refused(_)));
+        client.0.shutdown().await.unwrap();
+        let reason = rig.closed().await;
+        assert!(reason.message.ends_with("FRAME_SIZE_ERROR"), "{}", reason.message);
     });
 }
