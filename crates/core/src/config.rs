@@ -57,7 +57,8 @@ pub struct Timeouts {
     pub write_stall: Option<Duration>,
     /// Age after which the connection drains. Default off.
     pub connection_age: Option<Duration>,
-    /// Period of h2 keep-alive pings; an answer is due within 20 s. Default 30 s.
+    /// Period of h2 keep-alive pings; an answer is due within 20 s, or bytes that come or are taken
+    /// meanwhile. Default 30 s.
     pub h2_ping: Option<Duration>,
 }
 

@@ -163,6 +163,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
     }
 
+    /// Begins a header block: where room is left for the head of its frame.
+    fn begin_block(&mut self) -> usize {
+        let out = self.outgoing.tail();
+        let at = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        self.encoder.begin(out);
+        at
+    }
+
     /// The head of an answer. A final one tells what it is `told`.
     pub(super) fn write_head(
         &mut self,
@@ -172,11 +181,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         told: Option<Told>,
         end: bool,
     ) {
-        let out = self.outgoing.tail();
-        let at = out.len();
-        out.extend_from_slice(&[0; HEAD_BYTES]);
-        let encoder = &mut self.encoder;
-        encoder.begin(out);
+        let at = self.begin_block();
+        let (out, encoder) = (self.outgoing.tail(), &mut self.encoder);
         encoder.status(out, status);
         for (line, name_length) in fields.for_http2() {
             encoder.field(out, line, name_length);
@@ -196,10 +202,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     fn write_trailers(&mut self, id: u32, trailers: &HeaderMap) {
+        let at = self.begin_block();
         let out = self.outgoing.tail();
-        let at = out.len();
-        out.extend_from_slice(&[0; HEAD_BYTES]);
-        self.encoder.begin(out);
         let mut line = room::text();
         for (name, value) in trailers {
             line.clear();
