@@ -86,6 +86,31 @@ fn a_pipeline_is_answered_in_order_one_by_one() {
 }
 
 #[test]
+fn no_more_of_a_body_is_read_ahead_than_the_limit_however_often_it_is_turned() {
+    run(async {
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 1 << 16;
+        let mut rig = Rig::with(1 << 20, config);
+        rig.engine.pull_requests(1);
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n";
+        rig.client.send(&(head.to_owned() + &"x".repeat(1_000_000))).await;
+        let (key, ..) = rig.request().await;
+        let mut pulled = 0;
+        for _ in 0..5 {
+            rig.pull(key, 10_000).unwrap();
+            pulled += rig.chunk().await.len();
+            assert!(rig.quiet().await);
+            let most = head.len() + pulled + (1 << 16);
+            assert!(
+                rig.engine.bytes_read() <= most as u64,
+                "{} bytes were read, {pulled} pulled",
+                rig.engine.bytes_read()
+            );
+        }
+    });
+}
+
+#[test]
 fn a_body_is_read_as_it_is_pulled_and_100_goes_out_with_the_first_pull() {
     run(async {
         let mut rig = Rig::new(1 << 16);

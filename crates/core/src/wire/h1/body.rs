@@ -77,6 +77,11 @@ impl RequestBytes {
         !matches!(self.coming, Coming::Nothing)
     }
 
+    /// Bytes that have come and wait for a pull.
+    pub(super) fn received(&self) -> usize {
+        self.received.len()
+    }
+
     /// The peer has been told to go on.
     pub(super) fn forget_expectation(&mut self) {
         self.expects_continue = false;

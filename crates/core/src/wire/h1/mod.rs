@@ -176,7 +176,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             }
             self.eof = true;
         }
-        while !self.eof && self.incoming.len() < WATCH_BYTES {
+        let of_body = match &self.answering {
+            Answering::Current(Current { body: Some(body), .. }) => body.received(),
+            _ => 0,
+        };
+        while !self.eof && of_body + self.incoming.len() < WATCH_BYTES {
             match self.read(cx) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => break,
