@@ -5,9 +5,9 @@
 use std::{env, error::Error, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 // `HttpProtocol` is `Connection`, `HttpStream` is `Stream`: the words of RFC 9112 and RFC 9113.
-use hyperpull::{Body, Connection, Stream, Upgraded, config::Config, event::Upgrade, timer::TokioTimer};
+use hyperpull::{Connection, Request, Stream, Upgraded, config::Config, timer::TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -52,7 +52,7 @@ async fn handle_stream(stream: Stream<TcpStream, TokioTimer>) -> Result<()> {
 
         // handle upgrade if upgradable
         // The request says what it asks for; the key is nothing but a name.
-        if req.extensions().get::<Upgrade>().is_some() {
+        if req.upgrade().is_some() {
             // consume input & output, into stream
             let stream = output.upgrade(input, key, Response::new(())).await?;
             return handle_upgraded_stream(stream).await;
@@ -71,7 +71,7 @@ async fn handle_stream(stream: Stream<TcpStream, TokioTimer>) -> Result<()> {
 }
 
 /// Answers with what was asked for, and with the size of the body.
-async fn handle_request(mut req: Request<Body<TcpStream, TokioTimer>>) -> Response<Bytes> {
+async fn handle_request(mut req: Request<TcpStream, TokioTimer>) -> Response<Bytes> {
     let size = req.body_mut().bytes(1 << 20).await.map(|body| body.len());
     Response::new(Bytes::from(format!("{} {} {size:?}\n", req.method(), req.uri().path())))
 }

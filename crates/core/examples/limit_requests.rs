@@ -6,8 +6,8 @@
 use std::{env, error::Error, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyperpull::{Body, Connection, config::Config, timer::TokioTimer};
+use http::Response;
+use hyperpull::{Connection, Request, config::Config, timer::TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -52,7 +52,7 @@ async fn handle_connection(connection: Connection<TcpStream, TokioTimer>, places
 }
 
 /// The work: as long as the body takes to come.
-async fn handle_request(mut request: Request<Body<TcpStream, TokioTimer>>) -> Response<Bytes> {
+async fn handle_request(mut request: Request<TcpStream, TokioTimer>) -> Response<Bytes> {
     println!("{} begins", request.uri().path());
     let size = request.body_mut().bytes(1 << 20).await.map(|body| body.len());
     println!("{} ends", request.uri().path());

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, env, error::Error, sync::Arc};
 
-use http::{HeaderMap, Request, Response};
-use hyperpull::{Body, Connection, Key, Output, Sent, config::Config, timer::TokioTimer};
+use http::Response;
+use hyperpull::{Connection, Key, Output, Request, Sent, config::Config, fields::RequestFields, timer::TokioTimer};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-type Job = (Key, Request<Body<TcpStream, TokioTimer>>, Output<TcpStream, TokioTimer>);
+type Job = (Key, Request<TcpStream, TokioTimer>, Output<TcpStream, TokioTimer>);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -74,8 +74,8 @@ async fn work((key, mut request, mut output): Job) -> Result<Sent> {
 }
 
 /// RFC 9218 section 4.1: 0 is the most urgent, 7 the least, 3 what is not said or makes no sense.
-fn urgency(headers: &HeaderMap) -> u8 {
-    let lines: Vec<_> = headers.get_all("priority").iter().map(|line| line.as_bytes()).collect();
+fn urgency(headers: &RequestFields) -> u8 {
+    let lines: Vec<_> = headers.get_all("priority").collect();
     let field: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().unwrap_or_default();
     match field.get("u") {
         Some(ListEntry::Item(Item { bare_item: BareItem::Integer(urgency), .. })) => {

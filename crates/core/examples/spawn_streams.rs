@@ -5,8 +5,8 @@
 use std::{env, error::Error, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyperpull::{Body, Connection, Stream, config::Config, timer::TokioTimer};
+use http::Response;
+use hyperpull::{Connection, Request, Stream, config::Config, timer::TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 // What a task returns crosses threads: hence `Send` and `Sync`.
@@ -48,7 +48,7 @@ async fn handle_stream(stream: Stream<TcpStream, TokioTimer>) -> Result<()> {
 }
 
 /// Answers with what was asked for, and with the size of the body.
-async fn handle_request(mut request: Request<Body<TcpStream, TokioTimer>>) -> Response<Bytes> {
+async fn handle_request(mut request: Request<TcpStream, TokioTimer>) -> Response<Bytes> {
     let size = request.body_mut().bytes(1 << 20).await.map(|body| body.len());
     Response::new(Bytes::from(format!("{} {} {size:?}\n", request.method(), request.uri().path())))
 }

@@ -12,9 +12,9 @@ use http::{
 };
 
 use crate::{
+    check::has_token,
     error::{Code, Error},
     io::room,
-    request::has_token,
     value::field_value,
 };
 
@@ -47,6 +47,22 @@ impl RequestFields {
         Self(text)
     }
 
+    /// The value of the first field of that name, in any case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The values of all fields of that name, in any case.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        pairs(&self.0).filter(move |(other, _)| name.as_bytes().eq_ignore_ascii_case(other)).map(|(_, value)| value)
+    }
+
+    /// Each name, in lower case, and its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        // A name is a token, which is ASCII.
+        pairs(&self.0).map(|(name, value)| (str::from_utf8(name).unwrap_or_default(), value))
+    }
+
     /// Appends `name NUL value NUL` for each field, names in lower case.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
@@ -55,7 +71,7 @@ impl RequestFields {
     /// The fields as a map.
     pub fn into_map(self) -> HeaderMap {
         let text = room::keep(&self.0);
-        let mut map = room::headers();
+        let mut map = HeaderMap::new();
         for (name, value) in pairs(&text) {
             // The parsers take the names that this takes.
             let Ok(name) = HeaderName::from_lowercase(name) else { continue };
@@ -76,7 +92,6 @@ impl From<HeaderMap> for RequestFields {
             text.extend_from_slice(value.as_bytes());
             text.push(0);
         }
-        room::recycle(map);
         Self(text)
     }
 }
@@ -257,7 +272,7 @@ impl ResponseFields {
 
     /// The fields as a map.
     pub fn into_map(self) -> HeaderMap {
-        let mut map = room::headers();
+        let mut map = HeaderMap::new();
         let mut rest = &self.text[..];
         while let Some(line) = until(&mut rest, b'\n') {
             // Both were a name and a value before; behind the colon is a space, behind the value a CR.
@@ -302,7 +317,6 @@ impl TryFrom<HeaderMap> for ResponseFields {
         for (name, value) in &map {
             fields.push_checked(name, value.as_bytes())?;
         }
-        room::recycle(map);
         Ok(fields)
     }
 }

@@ -75,7 +75,16 @@ enum Due {
 }
 
 impl Due {
+    /// Hot: nearly always there is nobody.
+    #[inline]
     fn wake(self) {
+        if !matches!(self, Self::Nobody) {
+            self.wake_them();
+        }
+    }
+
+    #[cold]
+    fn wake_them(self) {
         match self {
             Self::Nobody => {}
             Self::One(waker) => waker.wake(),

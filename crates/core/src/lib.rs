@@ -113,8 +113,8 @@
 //! # }
 //! ```
 //!
-//! [`Output::inform`] sends 1xx ahead of the answer. A request that may leave HTTP has an [`event::Upgrade`] among its
-//! extensions, and [`Output::upgrade`] makes a byte stream of it. What the peer did wrong before there was a request (a
+//! [`Output::inform`] sends 1xx ahead of the answer. A request that may leave HTTP has an
+//! [`upgrade`](Request::upgrade), and [`Output::upgrade`] makes a byte stream of it. What the peer did wrong before there was a request (a
 //! malformed head, one that is too large, one that does not end) is answered with 400, 408, 413, 414, 431, 501 or 505 and never seen.
 //!
 //! # Ends
@@ -162,6 +162,7 @@
 
 mod body;
 mod by_id;
+mod check;
 mod closing;
 pub mod config;
 mod connection;
@@ -180,6 +181,7 @@ mod request;
 mod response;
 mod shared;
 mod stream;
+mod streams;
 mod sync;
 pub mod timer;
 mod upgraded;
@@ -189,6 +191,7 @@ mod wire;
 pub use body::Body;
 pub use connection::{Connection, Driver};
 pub use key::Key;
+pub use request::Request;
 pub use response::ResponseHead;
 pub use shared::Sent;
 pub use stream::{Input, Output, Sending, Stream, Writer};

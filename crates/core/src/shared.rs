@@ -16,9 +16,10 @@ use crate::{
     by_id::ById,
     engine::{Engine, ResetReason},
     error::{CloseCode, CloseReason, Code, Error},
-    event::{Event, Protocol, RequestBody, RequestHead},
+    event::{Event, Protocol},
     key::Key,
     lead::{self, Machine, Rank},
+    streams::{Arrived, StreamState, Streams},
     timer::Timer,
 };
 
@@ -42,70 +43,6 @@ pub(crate) enum Pulled {
     End(Option<HeaderMap>),
 }
 
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) key: Key,
-    pub(crate) head: Box<RequestHead>,
-    pub(crate) body: RequestBody,
-}
-
-/// How an exchange ended.
-#[derive(Debug)]
-struct Ended {
-    key: Key,
-    outcome: Result<Sent, Error>,
-    /// Its `Sending` waits.
-    awaited: bool,
-}
-
-/// What came up for one stream and was not fetched yet.
-#[derive(Default, Debug)]
-pub(crate) struct StreamState {
-    pub(crate) request: Option<Arrived>,
-    /// The last turn that brought something up for it.
-    changed: u64,
-    /// The request that came last. The next comes when its exchange has ended.
-    current: Option<Key>,
-    /// The answer to a pull of the current request's body.
-    pulled: Option<Result<Pulled, Error>>,
-    /// Bytes of the current answer that have been sent.
-    written: u64,
-    pub(crate) upgraded: bool,
-    /// A request was fetched and the caller has not given its whole answer.
-    pub(crate) owing: bool,
-    /// The answer on its way, if its `Sending` waits.
-    awaited: Option<Key>,
-    /// How the last exchange ended.
-    last: Option<Ended>,
-    /// Those before it whose `Sending` waits still.
-    earlier: Vec<Ended>,
-}
-
-impl StreamState {
-    fn arrived(&mut self, arrived: Arrived) {
-        self.current = Some(arrived.key);
-        self.pulled = None;
-        self.written = 0;
-        self.request = Some(arrived);
-    }
-
-    fn ended(&mut self, key: Key, outcome: Result<Sent, Error>) {
-        let awaited = self.awaited.take_if(|awaited| *awaited == key).is_some();
-        let before = self.last.replace(Ended { key, outcome, awaited });
-        self.earlier.extend(before.filter(|before| before.awaited));
-    }
-
-    /// The outcome for a `Sending`, which then waits no longer.
-    fn take(&mut self, key: Key) -> Option<Result<Sent, Error>> {
-        if let Some(last) = self.last.as_mut().filter(|last| last.key == key) {
-            last.awaited = false;
-            return Some(last.outcome.clone());
-        }
-        let at = self.earlier.iter().position(|ended| ended.key == key)?;
-        Some(self.earlier.swap_remove(at).outcome)
-    }
-}
-
 /// What an operation waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interest {
@@ -120,7 +57,7 @@ pub(crate) struct Inner<IO: AsyncRead + AsyncWrite + Unpin, T> {
     pub(crate) engine: Engine<IO>,
     pub(crate) timer: T,
     pub(crate) protocol: Option<Protocol>,
-    pub(crate) streams: ById<StreamState>,
+    pub(crate) streams: Streams,
     /// Streams that nobody has fetched.
     pub(crate) arrivals: VecDeque<u32>,
     /// Requests that were asked for and have not come.
@@ -146,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             engine,
             timer,
             protocol: None,
-            streams: ById::default(),
+            streams: Streams::Http1(None),
             arrivals: VecDeque::new(),
             asked: 0,
             asks: false,
@@ -160,7 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// The sent answer to `key`'s request, or why it was not.
     pub(crate) fn outcome(&self, key: Key) -> Poll<Result<Sent, Error>> {
-        match self.streams.get(&key.stream).and_then(|stream| stream.last.as_ref()) {
+        match self.streams.get(key.stream).and_then(|stream| stream.last.as_ref()) {
             Some(last) if last.key == key => Poll::Ready(last.outcome.clone()),
             _ if self.closed.is_some() => Poll::Ready(Err(self.ended())),
             _ => Poll::Pending,
@@ -169,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// At least `floor` bytes of the answer have been sent.
     pub(crate) fn written(&self, key: Key, floor: u64) -> Poll<Result<(), Error>> {
-        if self.streams.get(&key.stream).is_some_and(|stream| stream.written >= floor) {
+        if self.streams.get(key.stream).is_some_and(|stream| stream.written >= floor) {
             return Poll::Ready(Ok(()));
         }
         self.outcome(key).map_ok(drop)
@@ -183,7 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         answer: impl FnOnce(&mut Engine<IO>, Instant) -> Result<(), Error>,
     ) -> Result<(), Error> {
         answer(&mut self.engine, self.timer.now())?;
-        if let Some(stream) = self.streams.get_mut(&key.stream) {
+        if let Some(stream) = self.streams.get_mut(key.stream) {
             stream.owing = false;
             stream.awaited = awaited.then_some(key);
         }
@@ -192,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// As `outcome`, for a `Sending`, which has it once.
     pub(crate) fn sending(&mut self, key: Key) -> Poll<Result<Sent, Error>> {
-        match self.streams.get_mut(&key.stream).and_then(|stream| stream.take(key)) {
+        match self.streams.get_mut(key.stream).and_then(|stream| stream.take(key)) {
             Some(outcome) => Poll::Ready(outcome),
             None if self.closed.is_some() => Poll::Ready(Err(self.ended())),
             None => Poll::Pending,
@@ -201,7 +138,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// The `Sending` waits no longer.
     pub(crate) fn forget(&mut self, key: Key) {
-        if let Some(stream) = self.streams.get_mut(&key.stream) {
+        if let Some(stream) = self.streams.get_mut(key.stream) {
             stream.awaited.take_if(|awaited| *awaited == key);
             stream.take(key);
         }
@@ -209,7 +146,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// The answer to the pull of a chunk.
     pub(crate) fn chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
-        let stream = self.streams.get_mut(&key.stream).filter(|stream| stream.current == Some(key));
+        let stream = self.streams.get_mut(key.stream).filter(|stream| stream.current == Some(key));
         match stream.map(|stream| stream.pulled.take()) {
             Some(Some(pulled)) => Poll::Ready(pulled),
             Some(None) if self.closed.is_none() => Poll::Pending,
@@ -228,24 +165,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// The head of an h1 request was under way when the handles of the only stream went.
     fn orphaned(&self, key: Key) -> bool {
-        self.protocol == Some(Protocol::Http1) && !self.streams.contains_key(&key.stream)
+        self.protocol == Some(Protocol::Http1) && self.streams.get(key.stream).is_none()
     }
 
     fn note(&mut self, event: Event) {
         match event {
             Event::Open(protocol) => {
                 self.protocol = Some(protocol);
-                if protocol == Protocol::Http1 {
-                    self.arrivals.push_back(1);
-                    self.streams.insert(1, StreamState::default());
-                    self.changed = self.turns;
+                match protocol {
+                    Protocol::Http1 => {
+                        self.arrivals.push_back(1);
+                        self.streams.insert(1);
+                        self.changed = self.turns;
+                    }
+                    Protocol::Http2 => self.streams = Streams::Http2(ById::default()),
                 }
             }
             Event::Request { key, head, body } => {
                 self.asked = self.asked.saturating_sub(1);
                 if self.protocol == Some(Protocol::Http2) {
                     self.arrivals.push_back(key.stream);
-                    self.streams.insert(key.stream, StreamState::default());
+                    self.streams.insert(key.stream);
                     self.changed = self.turns;
                 }
                 self.tell(key, |stream| stream.arrived(Arrived { key, head, body }));
@@ -270,7 +210,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
 
     /// Leaves a word for the handles of a stream, if it has any.
     fn tell(&mut self, key: Key, word: impl FnOnce(&mut StreamState)) {
-        if let Some(stream) = self.streams.get_mut(&key.stream) {
+        if let Some(stream) = self.streams.get_mut(key.stream) {
             word(stream);
             stream.changed = self.turns;
         }
@@ -296,7 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
         let changed = match interest {
             _ if self.closed.is_some() => return true,
             Interest::Connection => Some(self.changed),
-            Interest::Stream(id) => self.streams.get(&id).map(|stream| stream.changed),
+            Interest::Stream(id) => self.streams.get(id).map(|stream| stream.changed),
             Interest::End => None,
         };
         changed == Some(self.turns)
@@ -375,7 +315,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
     fn drop(&mut self) {
         let id = self.id;
         let mut inner = self.shared.lock();
-        let stream = inner.streams.remove(&id);
+        let stream = inner.streams.remove(id);
         match &stream {
             Some(stream) if stream.owing || stream.upgraded => inner.engine.reset(id, ResetReason::Cancel),
             Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -19,8 +19,10 @@ use crate::{
     event::Protocol,
     key::Key,
     lead::Rank,
+    request::Request,
     response::ResponseHead,
-    shared::{Arrived, Handle, Inner, Operation, Sent},
+    shared::{Handle, Inner, Operation, Sent},
+    streams::Arrived,
     timer::Timer,
     upgraded::Upgraded,
 };
@@ -56,16 +58,16 @@ pub struct Input<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
     /// The next request and its key, or `None` when there will be none. On h1 the next request comes after the last
-    /// answer was sent. What a request can turn into is in its extensions, as [`Upgrade`](crate::event::Upgrade).
+    /// answer was sent.
     ///
     /// Has no failure of its own yet: a connection that fails has no next request, and
     /// [`Connection::next`](crate::Connection::next) says why. Cancel-safe: a request that came while nobody waited is
     /// given to the next call.
-    pub async fn next(&mut self) -> Option<Result<(Key, Request<Body<IO, T>>), Error>> {
+    pub async fn next(&mut self) -> Option<Result<(Key, Request<IO, T>), Error>> {
         let id = self.handle.id;
         let mut operation = self.handle.operation(Rank::Future);
         let arrived = |inner: &mut Inner<IO, T>| {
-            let stream = inner.streams.get_mut(&id);
+            let stream = inner.streams.get_mut(id);
             if let Some((stream, arrived)) = stream.and_then(|stream| stream.request.take().map(|it| (stream, it))) {
                 stream.owing = true;
                 return Poll::Ready(Some(arrived));
@@ -76,20 +78,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
             inner.ask();
             Poll::Pending
         };
-        // A request is large: it is made where it is handed over.
-        poll_fn(|cx| operation.poll(cx, arrived).map(|arrived| arrived.map(|arrived| Ok(self.request(arrived))))).await
-    }
-
-    fn request(&self, Arrived { key, head, body }: Arrived) -> (Key, Request<Body<IO, T>>) {
-        let mut request = Request::new(Body::new(self.handle.clone(), key, body));
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.uri;
-        *request.version_mut() = head.version;
-        *request.headers_mut() = head.headers.into_map();
-        if let Some(upgrade) = head.upgrade {
-            request.extensions_mut().insert(upgrade);
-        }
-        (key, request)
+        poll_fn(|cx| operation.poll(cx, arrived))
+            .await
+            .map(|Arrived { key, head, body }| Ok((key, Request::new(head, Body::new(self.handle.clone(), key, body)))))
     }
 }
 
@@ -136,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         let head = ResponseHead::try_from(parts)?;
         self.handle.command(key, |inner| inner.engine.upgrade(key, head, inner.timer.now()))?;
         self.handle
-            .until(|inner| match inner.streams.get(&key.stream) {
+            .until(|inner| match inner.streams.get(key.stream) {
                 Some(stream) if stream.upgraded => Poll::Ready(Ok(())),
                 _ => inner.outcome(key).map_ok(drop),
             })

@@ -18,7 +18,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{Method, Request, Response};
-use hyperpull::{Connection, Key, Output, Upgraded, config::Config, event::Upgrade, timer::TokioTimer};
+use hyperpull::{Connection, Key, Output, Upgraded, config::Config, timer::TokioTimer};
 use rig::run;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
@@ -127,7 +127,7 @@ async fn serve(connection: Pipe, size: Size, knife: &Knife, log: &Log) {
             let (key, request) = item.unwrap();
             let (head, mut body) = request.into_parts();
             writeln!(log.borrow_mut(), "{} {}", head.method, head.uri.path()).unwrap();
-            if head.extensions.get::<Upgrade>().is_some() {
+            if head.upgrade.is_some() {
                 return tunnel(
                     connection,
                     size,

@@ -166,13 +166,40 @@ fn a_dropped_stream_resets_what_it_owes() {
 }
 
 #[test]
+fn a_request_is_text_and_becomes_one_of_http() {
+    run(async {
+        let (mut client, connection) = connection();
+        let head = "PUT /a?b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nconnection: upgrade\r\nupgrade: echo\r\nx-one: 2\r\n";
+        client.write_all(format!("{head}content-length: 5\r\n\r\nhello").as_bytes()).await.unwrap();
+        let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
+        let (_, request) = input.next().await.unwrap().unwrap();
+        let headers = request.headers();
+        assert_eq!(
+            (headers.get("x-one"), headers.get("X-ONE"), headers.get("x")),
+            (Some(&b"1"[..]), Some(&b"1"[..]), None)
+        );
+        assert_eq!(headers.get_all("x-one").collect::<Vec<_>>(), [b"1", b"2"]);
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["host", "x-one", "connection", "upgrade", "x-one", "content-length"]);
+        assert!(request.received_at() <= std::time::Instant::now());
+
+        let request: http::Request<_> = request.into();
+        assert_eq!((request.method().as_str(), request.uri().to_string()), ("PUT", "/a?b".to_owned()));
+        assert_eq!((request.version(), request.headers()["host"].as_bytes()), (http::Version::HTTP_11, &b"a"[..]));
+        assert_eq!(request.headers().get_all("x-one").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(request.extensions().get::<Upgrade>().unwrap().token(), "echo");
+        assert_eq!(request.into_body().bytes(5).await.unwrap(), "hello");
+    });
+}
+
+#[test]
 fn a_stream_leaves_http() {
     run(async {
         let (mut client, connection) = connection();
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
         let (mut input, output) = connection.next().await.unwrap().unwrap().split();
         let (key, request) = input.next().await.unwrap().unwrap();
-        assert_eq!(request.extensions().get::<Upgrade>().unwrap().token(), "echo");
+        assert_eq!(request.upgrade().unwrap().token(), "echo");
         let mut upgraded = output.upgrade(input, key, Response::new(())).await.unwrap();
         let server = async {
             let mut space = [0; 5];

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Method, Request, Response};
-use hyperpull::{Connection, Stream, Upgraded, config::Config, event::Upgrade, timer::NoTimer};
+use hyperpull::{Connection, Stream, Upgraded, config::Config, timer::NoTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -159,7 +159,7 @@ async fn serve_stream(stream: Stream<TcpStream, NoTimer>, busy: Busy, mut dice: 
     let (mut input, mut output) = stream.split();
     while let Some(item) = finally!(dice, input.next()) {
         let (key, mut request) = item.unwrap();
-        if request.extensions().get::<Upgrade>().is_some() {
+        if request.upgrade().is_some() {
             let others = busy.0.clone();
             drop(busy);
             return echo(output.upgrade(input, key, Response::new(())).await.unwrap(), others, dice).await;

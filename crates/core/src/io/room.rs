@@ -8,26 +8,20 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 
 /// Bytes of a read buffer.
 const BUFFER_BYTES: usize = 8 << 10;
 /// A buffer with less room than this is made larger before it is read into.
 const LEAST_READ: usize = 2 << 10;
-/// Header maps kept.
-const MAPS: usize = 16;
 /// Texts kept: those of a turn's requests on h2, which become those of their responses.
 const TEXTS: usize = 128;
 /// A text with more room than this is not kept.
 const TEXT_BYTES: usize = 4 << 10;
 /// Bytes of the memory that small pieces share.
 const SHARED_BYTES: usize = 4 << 10;
-/// A map with room for more fields than this is not kept.
-const MAP_FIELDS: usize = 48;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
-    static HEADERS: Pool<HeaderMap> = const { Pool::new(MAPS) };
     static SHARED: Cell<BytesMut> = Cell::default();
     static TEXT: Pool<Vec<u8>> = const { Pool::new(TEXTS) };
 }
@@ -83,20 +77,6 @@ pub(crate) fn settle(buffer: &mut BytesMut) {
     spare.clear();
     // A thread that ends keeps none.
     let _ = BUFFER.try_with(|cell| cell.set(Some(spare)));
-}
-
-/// An empty header map, with room in it if there is one.
-pub(crate) fn headers() -> HeaderMap {
-    Pool::take(&HEADERS).unwrap_or_default()
-}
-
-/// Takes a header map back, to be used again.
-pub(crate) fn recycle(mut headers: HeaderMap) {
-    if headers.capacity() == 0 || headers.capacity() > MAP_FIELDS {
-        return;
-    }
-    headers.clear();
-    Pool::give(&HEADERS, headers);
 }
 
 /// Copies a text, to be kept in slices. Small ones lie side by side: one that is kept for long holds no more than that.

@@ -14,6 +14,7 @@ use super::{
     chunked::{Chunked, Decoded},
 };
 use crate::{
+    check::Framing,
     config::Limits,
     error::{Code, Error},
     event::Event,
@@ -21,7 +22,6 @@ use crate::{
         room,
         transport::{Fault, Traffic, poll_read},
     },
-    request::Framing,
     wire::{Turn, received::Received},
 };
 

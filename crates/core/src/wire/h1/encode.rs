@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 
 use crate::{
+    check::has_token,
     date,
     fields::{ResponseFields, write_line},
     io::outgoing::Outgoing,
-    request::has_token,
 };
 
 /// How the end of a response body is told.

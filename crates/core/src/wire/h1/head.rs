@@ -9,12 +9,12 @@ use http::{Method, Uri, Version};
 use httparse::Status;
 
 use crate::{
+    check::{self, Framing, Survey},
     config::Limits,
     error::Refusal,
     event::{RequestHead, Upgrade},
     fields::RequestFields,
     io::room,
-    request::{self, Framing, Survey},
 };
 
 /// Fields that fit on the stack: the default limit.
@@ -103,7 +103,7 @@ fn of(
     let uri = Uri::from_maybe_shared(room::keep(target.as_bytes())).map_err(|_| Refusal::BadRequest)?;
     let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let survey = Survey::of_parsed(request.headers);
-    let checked = request::check(&method, &uri, version, &survey, false, limits);
+    let checked = check::check(&method, &uri, version, &survey, false, limits);
     let framing = checked.and_then(|()| survey.framing(version))?;
     if matches!(framing, Framing::Length(length) if length > limits.body_bytes) {
         return Err(Refusal::BodyTooLarge);

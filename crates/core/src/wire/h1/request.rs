@@ -13,13 +13,13 @@ use super::{
     head::{self, Head},
 };
 use crate::{
+    check::{self, Framing},
     error::{CloseCode, CloseReason, Refusal},
     event::{Event, RequestBody},
     exchange::Exchange,
     fields::ResponseFields,
     io::transport::Fault,
     key::Key,
-    request::{self, Framing},
     response::ResponseHead,
     wire::{End, Turn},
 };
@@ -128,7 +128,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.head_since = None;
         self.last = true;
         self.answering = Answering::Refusing(refusal);
-        let head = ResponseHead { status: request::status_of(refusal), headers: ResponseFields::new() };
+        let head = ResponseHead { status: check::status_of(refusal), headers: ResponseFields::new() };
         self.answer(head, encode::Framing::Length(0), Bytes::new(), turn.now);
     }
 }

@@ -15,11 +15,11 @@ use super::{
     streams::Streams,
 };
 use crate::{
+    check::{self, DEFAULT_URGENCY, Survey},
     error::Refusal,
     event::{Event, RequestBody, RequestHead, Upgrade},
     fields::{RequestFields, ResponseFields},
     key::Key,
-    request::{self, DEFAULT_URGENCY, Survey},
     wire::{Turn, Wire},
 };
 
@@ -82,7 +82,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             _ => return self.refuse(id, Reason::ProtocolError, Refusal::BadRequest, turn),
         };
         let extended = matches!(upgrade, Some(Upgrade::Extended(_)));
-        let refusal = match request::check(&method, &uri, Version::HTTP_2, &survey, extended, limits) {
+        let refusal = match check::check(&method, &uri, Version::HTTP_2, &survey, extended, limits) {
             Err(refusal) => Some(refusal),
             Ok(()) => length.is_some_and(|length| length > limits.body_bytes).then_some(Refusal::BodyTooLarge),
         };
@@ -203,7 +203,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     ) -> Result<(), Broken> {
         turn.refused(refusal);
         let told = Told { length: None, now: turn.now };
-        self.write_head(id, request::status_of(refusal), &ResponseFields::new(), Some(told), true);
+        self.write_head(id, check::status_of(refusal), &ResponseFields::new(), Some(told), true);
         if coming != Coming::Ended {
             // Nobody reads the rest (RFC 9113 section 8.1).
             self.write_reset(id, Reason::NoError);

@@ -7,12 +7,12 @@ use http::HeaderMap;
 
 use super::frame::Reason;
 use crate::{
+    check::DEFAULT_URGENCY,
     config::Timeouts,
     error::{Code, Error},
     event::Upgrade,
     exchange::Exchange,
     key::Key,
-    request::DEFAULT_URGENCY,
     wire::{due, earlier, received::Received},
 };
 
