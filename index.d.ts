@@ -358,7 +358,10 @@ export class IncomingRequest {
   readonly upgrade: string | null
   /** null when the request has no body. */
   readonly body: RequestBody | null
-  /** RFC 9218, from the Priority field: urgency 0..7 (default 3), incremental. */
+  /**
+   * RFC 9218, from the Priority field: urgency 0..7 (default 3), incremental. On HTTP/2 response bytes go out in that order, or in
+   * that of a later PRIORITY_UPDATE.
+   */
   readonly priority: { urgency: number; incremental: boolean }
   /**
    * Aborts when the exchange ends without its response having been sent: the peer went away or reset, a timeout, `reset`, `close`. Its

@@ -22,9 +22,6 @@ pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
     }
 }
 
-/// RFC 9218 section 4.1.
-pub(crate) const DEFAULT_URGENCY: u8 = 3;
-
 /// What the checks and the engines want to know of a head's fields, found in one pass over them.
 #[derive(Default)]
 pub(crate) struct Survey<'a> {
@@ -33,7 +30,8 @@ pub(crate) struct Survey<'a> {
     host: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
     upgrade: Option<&'a [u8]>,
-    priority: Option<&'a [u8]>,
+    /// RFC 9218 section 4.
+    pub(crate) priority: Option<&'a [u8]>,
     length: Option<&'a [u8]>,
     /// Host or Transfer-Encoding is there more than once.
     malformed: bool,
@@ -132,16 +130,6 @@ impl<'a> Survey<'a> {
         }
         let token = str::from_utf8(self.upgrade.filter(|_| self.wants_upgrade)?).ok()?;
         Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
-    }
-
-    /// RFC 9218 section 4: urgency from the `priority` field, 0 (first) to 7.
-    pub(crate) fn urgency(&self) -> u8 {
-        let Some(value) = self.priority.and_then(|value| str::from_utf8(value).ok()) else { return DEFAULT_URGENCY };
-        let urgency = value.split(',').find_map(|member| member.trim().strip_prefix("u="));
-        match urgency.map(str::as_bytes) {
-            Some([digit @ b'0'..=b'7', rest @ ..]) if rest.first().is_none_or(|&next| next == b';') => digit - b'0',
-            _ => DEFAULT_URGENCY,
-        }
     }
 }
 
@@ -350,11 +338,5 @@ mod tests {
         }
         let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
         assert_eq!(verdict("POST", "/", &twice), Err(Refusal::BadRequest));
-    }
-
-    #[test]
-    fn urgencies() {
-        let of = |value| Survey::of_text(&text(&[("priority", value)])).urgency();
-        assert_eq!([of("u=0"), of("i, u=5"), of("u=9"), of("u=12"), of("x"), of("u=2;a")], [0, 5, 3, 3, 3, 2]);
     }
 }

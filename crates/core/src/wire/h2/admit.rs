@@ -9,13 +9,14 @@ use super::{
     Arrived, H2,
     frame::Reason,
     head::{Gathered, Request, Unfit},
+    priority::Priority,
     receive::Broken,
     send::Told,
     stream::{Coming, Fed, Stream},
     streams::Streams,
 };
 use crate::{
-    check::{self, DEFAULT_URGENCY, Survey},
+    check::{self, Survey},
     error::Refusal,
     event::{Event, RequestBody, RequestHead, Upgrade},
     fields::{RequestFields, ResponseFields},
@@ -53,6 +54,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let request = self.decode(block, |gathered| gathered.into_request(extended))?;
         self.gaps |= id != self.highest + if self.highest == 0 { 1 } else { 2 };
         self.highest = id;
+        let priority = self.foretold(id);
         if self.last_of_going.is_some() {
             // The peer opened it before it knew, and can tell that we look at nothing of it.
             return Ok(());
@@ -65,13 +67,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return self.refuse(id, Reason::RefusedStream, Refusal::TooManyStreams, turn);
         }
         match request {
-            Ok(request) if !selfish => self.admit(id, request, coming, turn),
+            Ok(request) if !selfish => self.admit(id, request, priority, coming, turn),
             Err(Unfit::TooLarge) => self.answer_refusal(id, Refusal::HeadTooLarge, coming, turn),
             _ => self.refuse(id, Reason::ProtocolError, Refusal::BadRequest, turn),
         }
     }
 
-    fn admit(&mut self, id: u32, request: Request, mut coming: Coming, turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
+    fn admit(
+        &mut self,
+        id: u32,
+        request: Request,
+        priority: Option<Priority>,
+        mut coming: Coming,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Broken> {
         let Request { method, uri, upgrade, text } = request;
         let survey = Survey::of_text(&text);
         let limits = &self.config.limits;
@@ -98,8 +107,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             Stream::new(key, upgrade.clone(), coming, self.first_receive_window, self.first_send_window, turn.now)
         });
         stream.head_request = method == Method::HEAD;
-        stream.urgency = survey.urgency();
-        self.prioritized |= stream.urgency != DEFAULT_URGENCY;
+        stream.priority = priority.or_else(|| survey.priority.map(Priority::of)).unwrap_or_default();
+        self.prioritized |= stream.priority != Priority::default();
         stream.expects_continue = coming != Coming::Ended && survey.expects_continue;
         // The memory first: `Box::new` would make the head elsewhere, and move it.
         let head = Box::write(

@@ -62,7 +62,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             let value = u32::from_be_bytes([c, d, e, f]);
             match u16::from_be_bytes([a, b]) {
                 setting::HEADER_TABLE_SIZE => self.encoder.limit(value),
-                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                setting::ENABLE_PUSH | setting::ENABLE_CONNECT_PROTOCOL | setting::NO_RFC7540_PRIORITIES
+                    if value > 1 =>
+                {
                     return broken(Reason::ProtocolError, "a setting is neither 0 nor 1");
                 }
                 setting::INITIAL_WINDOW_SIZE if value > MAX_31 => {

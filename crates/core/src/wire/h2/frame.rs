@@ -20,6 +20,8 @@ pub(super) mod kind {
     pub(crate) const GOAWAY: u8 = 7;
     pub(crate) const WINDOW_UPDATE: u8 = 8;
     pub(crate) const CONTINUATION: u8 = 9;
+    /// RFC 9218 section 7.1.
+    pub(crate) const PRIORITY_UPDATE: u8 = 16;
 }
 
 pub(super) mod flag {
@@ -39,6 +41,8 @@ pub(super) mod setting {
     pub(crate) const MAX_HEADER_LIST_SIZE: u16 = 6;
     /// RFC 8441 section 3.
     pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+    /// RFC 9218 section 2.1.
+    pub(crate) const NO_RFC7540_PRIORITIES: u16 = 9;
 }
 
 /// Error codes (RFC 9113 section 7).

@@ -1,9 +1,9 @@
 //! HTTP/2 (RFC 9113), pulled: frames are read as they come, for without that no stream works; a request comes up when it is
-//! wanted, a window is given back when bytes are pulled, and what is written goes out by urgency.
+//! wanted, a window is given back when bytes are pulled, and what is written goes out by priority.
 //!
 //! ```text
 //! transport -> receive (frames) -> hpack, head -> admit -> events
-//! transport <- Outgoing <- send (DATA by urgency) <- commands; heads and control frames go straight to Outgoing
+//! transport <- Outgoing <- send (DATA by priority) <- commands; heads and control frames go straight to Outgoing
 //! ```
 //!
 //! Hot: one turn for a batch of streams, one read and one write.
@@ -16,6 +16,7 @@ mod frame;
 mod goaway;
 mod head;
 mod hpack;
+mod priority;
 mod receive;
 mod send;
 mod stream;
@@ -37,6 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::{
     frame::{FIRST_WINDOW, Head, MAX_31, Reason, flag, kind, setting},
     hpack::{Decoder, Encoder},
+    priority::Priority,
     receive::{Broken, OpenBlock},
     send::Mark,
     stream::Stream,
@@ -87,8 +89,10 @@ pub(crate) struct H2<IO> {
     awake: Vec<u32>,
     /// Frames on their way, in order.
     marks: VecDeque<Mark>,
-    /// Some stream had an urgency of its own: the order matters.
+    /// Some stream had a priority of its own: the order matters.
     prioritized: bool,
+    /// What the peer said of streams that it has not opened.
+    foretold: Vec<(u32, Priority)>,
     /// Events of calls between turns, and what the peer is told.
     failed: Vec<(Key, Reason, Error)>,
     upgraded: Vec<Key>,
@@ -160,9 +164,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             (setting::MAX_CONCURRENT_STREAMS, limits.concurrent_streams),
             (setting::INITIAL_WINDOW_SIZE, stream_window),
             (setting::MAX_HEADER_LIST_SIZE, u32::try_from(limits.header_bytes).unwrap_or(u32::MAX)),
+            (setting::NO_RFC7540_PRIORITIES, 1),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
-        let told = if config.extended_connect { &settings[..] } else { &settings[..3] };
+        let told = if config.extended_connect { &settings[..] } else { &settings[..4] };
         frame::write_settings(outgoing.tail(), told);
         frame::write_window_update(outgoing.tail(), 0, window - FIRST_WINDOW as u32);
         Self {
@@ -182,6 +187,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             awake: Vec::new(),
             marks: VecDeque::new(),
             prioritized: false,
+            foretold: Vec::new(),
             failed: Vec::new(),
             upgraded: Vec::new(),
             highest: 0,

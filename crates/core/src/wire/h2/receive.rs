@@ -159,6 +159,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             kind::GOAWAY if head.stream != 0 => broken(Reason::ProtocolError, "GOAWAY on a stream"),
             kind::GOAWAY if payload.len() < 8 => broken(Reason::FrameSizeError, "GOAWAY is too short"),
             kind::WINDOW_UPDATE => self.window_update(head, payload, turn),
+            kind::PRIORITY_UPDATE => self.priority_update(head, payload),
             // The peer closes when it has its answers. What is not known is ignored (RFC 9113 section 5.5).
             _ => Ok(()),
         }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     H2,
     frame::{HEAD_BYTES, Head, PAYLOAD_BYTES, Reason, flag, frame_block, kind},
+    priority::Priority,
     stream::Coming,
 };
 use crate::{
@@ -42,7 +43,7 @@ pub(super) struct Told {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
-    /// Writes response bytes by urgency (RFC 9218) and as far as the windows go. True: more may go out when the transport has
+    /// Writes response bytes by priority and as far as the windows go. True: more may go out when the transport has
     /// taken what it has.
     pub(super) fn submit(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.sending.is_empty() {
@@ -53,7 +54,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         let mut sending = mem::take(&mut self.sending);
         if self.prioritized && sending.len() > 1 {
-            sending.sort_by_key(|id| self.streams.get_mut(*id).map_or(u8::MAX, |stream| stream.urgency));
+            // Of one urgency first those that are wanted whole, in their order; then who was served longest ago.
+            sending.sort_by_key(|id| {
+                let stream = self.streams.get_mut(*id)?;
+                let Priority { urgency, incremental } = stream.priority;
+                Some((urgency, incremental, stream.served_at))
+            });
         }
         let mut room = WATERMARK;
         let before = self.marks.len();
@@ -98,7 +104,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.send_window -= length as i64;
             stream.outstanding += length;
             stream.stalled_since = None;
-            self.marks.push_back(Mark { at: self.outgoing.end(&self.traffic), stream: id, bytes: length, end });
+            let at = self.outgoing.end(&self.traffic);
+            if stream.priority.incremental {
+                stream.served_at = at;
+            }
+            self.marks.push_back(Mark { at, stream: id, bytes: length, end });
         }
         stream.listed = false;
         stream.stalled_since = None;

@@ -5,9 +5,8 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::frame::Reason;
+use super::{frame::Reason, priority::Priority};
 use crate::{
-    check::DEFAULT_URGENCY,
     config::Timeouts,
     error::{Code, Error},
     event::Upgrade,
@@ -41,7 +40,7 @@ pub(super) struct Stream {
     pub(super) head_request: bool,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) tunnel: bool,
-    pub(super) urgency: u8,
+    pub(super) priority: Priority,
     /// `expect: 100-continue` has not been answered.
     pub(super) expects_continue: bool,
     /// The caller has got the request.
@@ -73,6 +72,8 @@ pub(super) struct Stream {
     pub(super) end: Option<Option<HeaderMap>>,
     /// Body bytes that the transport has not taken.
     pub(super) outstanding: usize,
+    /// Where the last of it was written, if it takes turns with others.
+    pub(super) served_at: u64,
     pub(super) flushed: u64,
     /// All of the answer has been flushed.
     pub(super) sent: bool,
@@ -97,7 +98,7 @@ impl Stream {
             head_request: false,
             upgrade,
             tunnel: false,
-            urgency: DEFAULT_URGENCY,
+            priority: Priority::default(),
             expects_continue: false,
             pulled: false,
             coming,
@@ -115,6 +116,7 @@ impl Stream {
             queued: 0,
             end: None,
             outstanding: 0,
+            served_at: 0,
             flushed: 0,
             sent: false,
             stalled_since: None,
