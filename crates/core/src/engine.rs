@@ -198,8 +198,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         trailers: Option<HeaderMap>,
         now: Instant,
     ) -> Result<(), Error> {
-        trailers.as_ref().map_or(Ok(()), response::check_trailers)?;
-        self.open_wire()?.send(key, head, body, trailers, now)
+        self.open_wire()?.send(key, head, body, response::trailers(trailers)?, now)
     }
 
     /// Begins an answer that is written piece by piece. Errors as for `send`.
@@ -217,8 +216,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// out where the peer has not asked for them (h1: `TE: trailers`). Fails with `InvalidHeader` for trailers that only a
     /// head may have (RFC 9110 section 6.5.1).
     pub fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        trailers.as_ref().map_or(Ok(()), response::check_trailers)?;
-        self.open_wire()?.finish(key, trailers)
+        self.open_wire()?.finish(key, response::trailers(trailers)?)
     }
 
     /// An interim answer (RFC 9110 section 15.2), before the final one: any of 100 to 199 but 101.

@@ -486,3 +486,33 @@ fn a_priority_update_that_is_wrong_ends_the_connection() {
         }
     });
 }
+
+#[test]
+fn a_trailer_section_has_no_more_fields_than_a_head() {
+    run(async {
+        for (fields, fits) in [(100, true), (101, false)] {
+            let (mut rig, mut client) = scene(1, 1 << 16).await;
+            let key = client.request(&mut rig, 1, 0, POST).await;
+            let block = b"\x00\x01x\x011".repeat(fields);
+            client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)).await;
+            rig.pull(key, 1).unwrap();
+            match rig.event().await {
+                Event::End { trailers: Some(trailers), .. } if fits => assert_eq!(trailers.len(), fields),
+                Event::Failed { error, .. } if !fits => assert_eq!(error.code(), Code::Protocol),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn trailers_without_a_field_are_none() {
+    run(async {
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
+        let key = client.request(&mut rig, 1, END_STREAM, GET).await;
+        rig.engine.send(key, head(200), "x".into(), Some(http::HeaderMap::new()), rig.now).unwrap();
+        rig.sent().await;
+        let kinds: Vec<_> = client.received().iter().map(|&(kind, flags, ..)| (kind, flags)).collect();
+        assert_eq!(kinds, [(HEADERS, END_HEADERS), (DATA, END_STREAM)]);
+    });
+}

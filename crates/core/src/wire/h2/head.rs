@@ -9,14 +9,19 @@ use http::{
 };
 
 use super::hpack::Field;
-use crate::{config::Limits, event::Upgrade, fields::RequestFields, io::room};
+use crate::{
+    config::Limits,
+    event::Upgrade,
+    fields::{RequestFields, pairs},
+    io::room,
+};
 
 /// Why a block is no request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unfit {
     /// RFC 9113 section 8.1.1.
     Malformed,
-    /// Over `limits.header_bytes`.
+    /// Over `limits.header_bytes`, or, of trailers, `limits.header_count`.
     TooLarge,
 }
 
@@ -160,7 +165,7 @@ impl<'a> Gathered<'a> {
             || self.authority.is_some()
             || self.path.is_some()
             || self.protocol.is_some();
-        if self.bytes > self.limits.header_bytes {
+        if self.bytes > self.limits.header_bytes || pairs(&self.text).count() > self.limits.header_count {
             Err(Unfit::TooLarge)
         } else if self.malformed || pseudo {
             Err(Unfit::Malformed)
