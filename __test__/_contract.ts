@@ -50,7 +50,7 @@ export function contract(setup: Setup): void {
 
   test(`${name}: a target without a query, cookies in pieces, a priority`, async (t) => {
     const { client, listener } = await scene(t)
-    const reply = client.fetch({ path: '/plain', headers: { cookie: ['a=1', 'b=2'], priority: 'u=1, i' } })
+    const reply = client.fetch({ path: '/plain', headers: { cookie: ['a=1', 'b=2'], priority: 'u=5, u=1;a, i=?0, i' } })
     const request = await pull(listener)
     t.is(request.path, '/plain')
     t.is(request.query, '')

@@ -134,11 +134,14 @@ export class IncomingRequest implements contract.IncomingRequest {
     return this.#body
   }
 
-  /** RFC 9218 section 4: a dictionary of structured fields, of which two keys are defined. What does not parse counts as absent. */
+  /**
+   * RFC 9218 section 4: a dictionary of structured fields, of which two keys are defined. The last of a key counts; what does not parse
+   * counts as absent.
+   */
   get priority(): { urgency: number; incremental: boolean } {
     const field = this.headers.getAll('priority').join(',')
-    const urgency = /(?:^|,)[\t ]*u=([0-7])[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
-    const incremental = /(?:^|,)[\t ]*i(?:=\?([01]))?[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
+    const urgency = /^(?:.*,)?[\t ]*u=([0-7])[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
+    const incremental = /^(?:.*,)?[\t ]*i(?:=\?([01]))?[\t ]*(?:;[^,]*)?(?=,|$)/.exec(field)
     return { urgency: urgency === null ? 3 : Number(urgency[1]), incremental: incremental !== null && incremental[1] !== '0' }
   }
 
