@@ -17,6 +17,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
+const PRIORITY_UPDATE: u8 = 16;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -29,6 +30,10 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes.extend(stream.to_be_bytes());
     bytes.extend(payload);
     bytes
+}
+
+fn priority_update(stream: u32, field: &str) -> Vec<u8> {
+    frame(PRIORITY_UPDATE, 0, 0, &[&stream.to_be_bytes(), field.as_bytes()].concat())
 }
 
 /// Fields as literals without indexing (RFC 7541 section 6.2.2), so that a lost block spoils no later one.
@@ -57,6 +62,7 @@ enum Part {
     Ping { ack: bool },
     GoAway { last: u32 },
     Priority { which: usize },
+    PriorityUpdate { which: usize, ahead: u32, field: &'static str },
     Odd { kind: u8, flags: u8, stream: u32, payload: Vec<u8> },
 }
 
@@ -68,7 +74,7 @@ fn part() -> impl Strategy<Value = Part> {
     let field = prop_oneof![
         9 => Just(("x-a", "b")),
         9 => Just(("te", "trailers")),
-        9 => Just(("priority", "u=1")),
+        9 => prop_oneof![Just(("priority", "u=1")), Just(("priority", "i"))],
         5 => Just(("expect", "100-continue")),
         1 => Just(("content-length", "10")),
         1 => Just(("host", "b")),
@@ -93,7 +99,9 @@ fn part() -> impl Strategy<Value = Part> {
         3 => prop::bool::weighted(0.3).prop_map(|ack| Part::Ping { ack }),
         1 => (0..9u32).prop_map(|last| Part::GoAway { last }),
         1 => which().prop_map(|which| Part::Priority { which }),
-        1 => (0..14u8, any::<u8>(), 0..9u32, prop::collection::vec(any::<u8>(), 0..20))
+        5 => (which(), 0..5u32, prop_oneof![Just("u=0"), Just("i"), Just("u=3, i=?0"), Just("?")])
+            .prop_map(|(which, ahead, field)| Part::PriorityUpdate { which, ahead, field }),
+        1 => (0..18u8, any::<u8>(), 0..9u32, prop::collection::vec(any::<u8>(), 0..20))
             .prop_map(|(kind, flags, stream, payload)| Part::Odd { kind, flags, stream, payload }),
     ]
 }
@@ -177,6 +185,7 @@ impl Writer {
             Part::Ping { ack } => frame(PING, u8::from(ack), 0, &[7; 8]),
             Part::GoAway { last } => frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()),
             Part::Priority { which } => frame(PRIORITY, 0, self.which(which), &[0, 0, 0, 0, 9]),
+            Part::PriorityUpdate { which, ahead, field } => priority_update(self.which(which) + 2 * ahead, field),
             Part::Odd { kind, flags, stream, payload } => frame(kind, flags, stream, &payload),
         };
         self.bytes.extend(frame);
@@ -233,7 +242,9 @@ fn frames_of(wanted: &Wanted, pieces: &[usize], number: usize) -> Vec<Vec<u8>> {
     let fields = [(":method", wanted.method), (":scheme", "http"), (":path", &path), (":authority", "a")];
     let ends = |last| if last { END_STREAM } else { 0 };
     let has_body = wanted.method == "POST";
-    let mut frames = vec![frame(HEADERS, END_HEADERS | ends(!has_body), stream, &block(&fields))];
+    let priority = priority_update(stream, ["u=1", "i", "u=7, i", ""][number % 4]);
+    let head = frame(HEADERS, END_HEADERS | ends(!has_body), stream, &block(&fields));
+    let mut frames = vec![[priority, head].concat()];
     let mut rest = &wanted.body[..];
     for (index, &length) in pieces.iter().enumerate().filter(|_| has_body) {
         let (piece, after) = rest.split_at(length);
