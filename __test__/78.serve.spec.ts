@@ -16,11 +16,21 @@ async function scene(t: ExecutionContext, handler: Handler, options: ServeOption
   return { server, port: portOf(server.listener) }
 }
 
-test("the handler's value is the answer", async (t) => {
-  const { port } = await scene(t, (request) => (request.path === '/web' ? new Response('web') : { status: 201, body: request.path }))
+test("the handler's value is the answer, at once or later", async (t) => {
+  const handler: Handler = (request) => {
+    if (request.path === '/web') return new Response('web')
+    const answer = { status: 201, body: request.path }
+    // As await does, whatever has a `then` is waited for.
+    const promises: Record<string, PromiseLike<typeof answer>> = {
+      '/later': Promise.resolve(answer),
+      '/thenable': { then: (resolve) => Promise.resolve(answer).then(resolve) },
+    }
+    return (promises[request.path] as Promise<typeof answer> | undefined) ?? answer
+  }
+  const { port } = await scene(t, handler)
   for (const client of [h1Client(port), h2Client(port)]) {
     t.teardown(() => client.close())
-    t.like(await client.fetch({ path: '/a' }), { status: 201, text: '/a' })
+    for (const path of ['/now', '/later', '/thenable']) t.like(await client.fetch({ path }), { status: 201, text: path })
     t.like(await client.fetch({ path: '/web' }), { status: 200, text: 'web' })
   }
 })
@@ -31,18 +41,20 @@ test('a throw is a 500 and a call of onError', async (t) => {
     if (request.path === '/throw') throw new Error('a fault')
     if (request.path === '/reject') return Promise.reject(new Error('a fault'))
     if (request.path === '/wrong') return { status: 42 }
+    if (request.path === '/nothing') return undefined as unknown as { status: number }
     return { body: 'fine' }
   }
   const { port } = await scene(t, handler, { onError: (error, request) => errors.push([error, request]) })
   const client = h1Client(port)
   t.teardown(() => client.close())
-  for (const path of ['/throw', '/reject', '/wrong']) {
+  for (const path of ['/throw', '/reject', '/wrong', '/nothing']) {
     const reply = await client.fetch({ path })
     t.is(reply.status, 500)
     t.false(reply.text.includes('a fault'), 'the client is not told why')
     t.is(errors.at(-1)![1]!.path, path)
   }
-  t.is(errors.length, 3)
+  t.is(errors.length, 4)
+  t.is((errors[3]![0] as { code?: string }).code, 'ERR_INVALID_OPTION')
   t.is((await client.fetch({ path: '/fine' })).text, 'fine')
 })
 

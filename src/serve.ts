@@ -21,6 +21,10 @@ export async function serve(options: contract.ServeOptions, handler: Handler): P
 
 class Server implements contract.Server {
   readonly finished: Promise<contract.DrainReport>
+  /** Loops that run: the one that accepts, one for each connection, one for each stream. */
+  private loops = 0
+  private onServed!: () => void
+  private readonly served = new Promise<void>((resolve) => (this.onServed = resolve))
 
   constructor(
     readonly listener: contract.Listener,
@@ -28,9 +32,8 @@ class Server implements contract.Server {
     private readonly onError: NonNullable<contract.ServeOptions['onError']>,
     signals: boolean,
   ) {
-    const loops = this.accept()
     // After its end, a drain tells what became of it.
-    this.finished = loops.then(() => listener.drain())
+    this.finished = this.accept().then(() => listener.drain())
     if (signals) this.drainOnSignals()
   }
 
@@ -46,37 +49,44 @@ class Server implements contract.Server {
 
   /** Every connection, until the listener drains; then until the last of them has ended. */
   private async accept(): Promise<void> {
-    const open = new Set<Promise<void>>()
-    for await (const connection of this.listener) {
-      const served = this.connection(connection).finally(() => open.delete(served))
-      open.add(served)
-    }
-    await Promise.all(open)
+    this.loops++
+    for await (const connection of this.listener) void this.connection(connection)
+    this.ended()
+    await this.served
   }
 
   private async connection(connection: contract.Connection): Promise<void> {
-    const open = new Set<Promise<void>>()
+    this.loops++
     try {
-      for await (const stream of connection) {
-        const served = this.stream(stream).finally(() => open.delete(served))
-        open.add(served)
-      }
+      for await (const stream of connection) void this.stream(stream)
     } catch (error) {
       this.report(error, null)
     }
-    await Promise.all(open)
+    this.ended()
   }
 
   private async stream(stream: contract.Stream): Promise<void> {
-    for (;;) {
-      const request = await stream.nextRequest()
-      if (request === null) return
-      try {
-        await stream.send(request.key, await this.handler(request))
-      } catch (error) {
-        await this.fail(stream, request, error)
+    this.loops++
+    try {
+      for (;;) {
+        const request = await stream.nextRequest()
+        if (request === null) return
+        try {
+          const answer = this.handler(request)
+          // Hot: what is there already is not waited for.
+          await stream.send(request.key, isThenable(answer) ? await answer : answer)
+        } catch (error) {
+          await this.fail(stream, request, error)
+        }
       }
+    } finally {
+      this.ended()
     }
+  }
+
+  /** A loop has. */
+  private ended(): void {
+    if (--this.loops === 0) this.onServed()
   }
 
   /** A 500, if nothing else was sent. */
@@ -113,6 +123,11 @@ class Server implements contract.Server {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, onSignal)
     })
   }
+}
+
+function isThenable<T extends object>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  // A handler may give back nothing, against its type: that is for `send` to refuse.
+  return typeof (value as Partial<PromiseLike<T>> | undefined)?.then === 'function'
 }
 
 /** What the peer did is not for the log of this side. */
