@@ -5,6 +5,8 @@
 //! `turn`.
 
 mod acceptor;
+#[cfg(feature = "mimalloc")]
+mod allocator;
 mod apply;
 mod batch;
 mod bind;
@@ -46,10 +48,6 @@ mod turn;
 use hyperpull::error::{CloseCode, Code, Refusal, Side};
 use kinds::{CommandKind, EventKind};
 use napi_derive::napi;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The tables of the crossing, as names in the order of their numbers.
 #[napi(object, object_from_js = false)]
