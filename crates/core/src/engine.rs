@@ -8,7 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -432,6 +432,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.abandon(&reason);
         self.phase = Phase::Closed;
         self.events.push_back(Event::Closed(reason));
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> fmt::Debug for Engine<IO> {
+    /// Without what is in it, which may be large, and is the peer's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::Detecting { .. } => "detecting",
+            Phase::Handshaking(_) => "handshaking",
+            Phase::Http1(_) => "HTTP/1",
+            Phase::Http2(_) => "HTTP/2",
+            Phase::Tunnel(_) => "tunnel",
+            Phase::Closing(_) => "closing",
+            Phase::Closed => "closed",
+        };
+        let Self { number, deadline, draining, .. } = self;
+        let mut all = f.debug_struct("Engine");
+        all.field("number", number).field("phase", &phase).field("draining", draining).field("deadline", deadline);
+        all.finish_non_exhaustive()
     }
 }
 

@@ -25,6 +25,8 @@ fn a_request_is_pulled_and_answered_until_the_peer_leaves() {
             rig.client.send(GET).await;
             let (key, request, body) = rig.request().await;
             assert_eq!((key.stream, key.sequence), (1, sequence));
+            let shown = format!("{:?}", rig.engine);
+            assert!(shown.starts_with("Engine { number: 0, phase: \"HTTP/1\""), "{shown}");
             assert_eq!(request.uri.path(), "/");
             assert!(matches!(body, RequestBody::None));
             rig.engine.send(key, head(200), Bytes::from_static(b"hello"), None, rig.now).unwrap();
