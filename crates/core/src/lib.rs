@@ -33,6 +33,7 @@
 //! |---|---|---|
 //! | [`Connection`] | an accepted transport | streams: one on HTTP/1.1, one for each request on HTTP/2 |
 //! | [`Input`] | the half of a stream that brings requests | requests with their keys: one after the other on HTTP/1.1, one on HTTP/2 |
+//! | [`Request`] | a head, whose fields stay text until they are asked for | its [`Body`]; by `into()` an [`http::Request`] |
 //! | [`Body`] | what follows a request's head | chunks, then the trailer section |
 //! | [`Output`] | the half of a stream that takes answers | [`Sending`]: resolves when the answer has been sent |
 //! | [`Key`] | the name of one request: `Copy`, spent by the final answer | |
