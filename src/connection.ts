@@ -17,7 +17,6 @@ const HTTP_1 = 1
 export class Connection implements contract.Connection {
   readonly id: number
   readonly protocol: 'http/1.1' | 'h2'
-  readonly tls = null
   readonly listener: Listener
   readonly crossing: Crossing
   /** Names it to the I/O thread; used again once the connection has ended. */
@@ -55,6 +54,10 @@ export class Connection implements contract.Connection {
     Object.defineProperty(this.prototype, 'then', { value: undefined })
   }
 
+  get tls(): null {
+    return null
+  }
+
   get remote(): contract.Address {
     const parts = this.addresses.split('\0')
     return parts.length === 2 ? { path: parts[0] } : { host: parts[0], port: Number(parts[1]) }
@@ -77,10 +80,11 @@ export class Connection implements contract.Connection {
     return this.delivered.take()
   }
 
-  pull(give: (stream: Stream | null) => void, fail: (fault: unknown) => void): void {
-    const waits = this.delivered.pull(give, fail)
+  wait(iterated: boolean): Promise<unknown> {
     // On h2 it is the request that brings the stream.
-    if (waits && this.streams !== null && this.listener.settings.readAheadRequests === 0) this.crossing.commands.pullRequests(this.number, 1)
+    if (this.streams !== null && !this.delivered.ended && this.listener.settings.readAheadRequests === 0)
+      this.crossing.commands.pullRequests(this.number, 1)
+    return this.delivered.wait(iterated)
   }
 
   async drain(options: contract.DrainOptions = {}): Promise<void> {

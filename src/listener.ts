@@ -89,15 +89,13 @@ export class Listener implements contract.Listener, CrossingOwner {
     return connection
   }
 
-  pull(give: (connection: Connection | null) => void, fail: (fault: unknown) => void): void {
-    const { readAheadConnections } = this.settings
-    const waits = this.delivered.pull((connection) => {
-      if (connection !== null && readAheadConnections > 0) connection.crossing.grant()
-      give(connection)
-    }, fail)
-    if (!waits || readAheadConnections > 0) return
-    // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
-    for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
+  wait(iterated: boolean): Promise<unknown> {
+    const promise = this.delivered.wait(iterated)
+    if (this.settings.readAheadConnections === 0) {
+      // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
+      for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
+    }
+    return promise
   }
 
   // ------------------------------------------------------------------------------------------- the end
@@ -202,7 +200,7 @@ export class Listener implements contract.Listener, CrossingOwner {
   opened(crossing: Crossing, number: number, protocol: number, addresses: string): Connection {
     const connection = new Connection(this, crossing, ++this.connections, number, protocol, addresses)
     if (this.draining) connection.refuse()
-    else this.delivered.offer(connection)
+    else if (this.delivered.offer(connection) && this.settings.readAheadConnections > 0) crossing.grant()
     return connection
   }
 

@@ -1,45 +1,80 @@
-import { hush } from './errors.js'
+import { hush, refused } from './errors.js'
 
-type Give<T> = (item: T | null) => void
-type Fail = (fault: unknown) => void
+/** What resolves a promise: with a value, or with another promise. */
+export type Resolve = (outcome: unknown) => void
 
 /** What can be pulled. */
 export interface Pulls<T> {
   /** The next item, if it is there. */
   take(): T | null
-  /** After a `take` that gave nothing: gives the next item, now or later, or null at the end. */
-  pull(give: Give<T>, fail: Fail): void
+  /** After a `take` that gave nothing: the promise of the `outcome` of the next item, or of null at the end. */
+  wait(iterated: boolean): Promise<unknown>
+}
+
+/** What a pull comes to: the item, or null at the end; for an iterator the result that says so. */
+export function outcome<T>(item: T | null, iterated: boolean): unknown {
+  if (!iterated) return item
+  return item === null ? { done: true, value: undefined } : { done: false, value: item }
+}
+
+/** Items in order: a ring, whose length is a power of two, with `count` items from `first` on. */
+class Ring<T> {
+  private items = new Array<T | null>(4).fill(null)
+  private first = 0
+  private count = 0
+
+  push(item: T): void {
+    if (this.count === this.items.length) this.grow()
+    this.items[(this.first + this.count++) & (this.items.length - 1)] = item
+  }
+
+  take(): T | null {
+    const { items, first } = this
+    if (this.count === 0) return null
+    const item = items[first]
+    items[first] = null
+    this.first = (first + 1) & (items.length - 1)
+    this.count--
+    return item
+  }
+
+  private grow(): void {
+    const { items, first } = this
+    const more = new Array<T | null>(items.length).fill(null)
+    this.items = [...items.slice(first), ...items.slice(0, first), ...more]
+    this.first = 0
+  }
 }
 
 /** A pull that waits. */
-interface Wait<T> {
-  readonly give: Give<T>
-  readonly fail: Fail
-  next: Wait<T> | null
+interface Wait {
+  readonly promise: Promise<unknown>
+  readonly resolve: Resolve
+  readonly iterated: boolean
+  next: Wait | null
 }
 
 /** What was delivered and not yet pulled, or the pulls that wait for it: never both. Pulls are served in order. */
 export class PullQueue<T> {
-  /** A ring, whose length is a power of two: `count` items from `first` on. */
-  private ready = new Array<T | null>(4).fill(null)
-  private first = 0
-  private count = 0
-  private oldest: Wait<T> | null = null
-  private newest: Wait<T> | null = null
+  /** The next item, and those behind it: a queue that never has two makes no room for more. */
+  private head: T | null = null
+  private rest: Ring<T> | null = null
+  private oldest: Wait | null = null
+  private newest: Wait | null = null
   /** How many pulls wait. */
   waiting = 0
-  private ended = false
-  /** What one pull has to be told yet. */
-  private fault: unknown = null
+  /** Undefined while more may come; else what one pull has to be told yet, or null. */
+  private fault: unknown = undefined
 
-  /** Hands `item` to the oldest pull, or keeps it. */
-  offer(item: T): void {
+  /** Hands `item` to the oldest pull, or keeps it. True: it was handed over. */
+  offer(item: T): boolean {
     const wait = this.shift()
     if (wait === null) this.keep(item)
-    else wait.give(item)
+    else wait.resolve(outcome(item, wait.iterated))
+    return wait !== null
   }
 
-  private shift(): Wait<T> | null {
+  private shift(): Wait | null {
     const wait = this.oldest
     if (wait === null) return null
     this.oldest = wait.next
@@ -49,54 +84,50 @@ export class PullQueue<T> {
   }
 
   private keep(item: T): void {
-    if (this.count === this.ready.length) this.grow()
-    this.ready[(this.first + this.count++) & (this.ready.length - 1)] = item
-  }
-
-  private grow(): void {
-    const items = this.drop()
-    this.ready = new Array<T | null>(2 * items.length).fill(null)
-    for (const item of items) this.keep(item)
+    if (this.head === null) this.head = item
+    else (this.rest ??= new Ring()).push(item)
   }
 
   /** The next item, if it is there. */
   take(): T | null {
-    const { ready, first } = this
-    if (this.count === 0) return null
-    const item = ready[first]
-    ready[first] = null
-    this.first = (first + 1) & (ready.length - 1)
-    this.count--
-    return item
+    const { head, rest } = this
+    if (head !== null) this.head = rest === null ? null : rest.take()
+    return head
   }
 
-  /** After a `take` that gave nothing. True: the next item has to be waited for. */
-  pull(give: Give<T>, fail: Fail): boolean {
+  /** Nothing more will come. */
+  get ended(): boolean {
+    return this.fault !== undefined
+  }
+
+  /** As in Pulls. */
+  wait(iterated: boolean): Promise<unknown> {
     const { fault } = this
-    if (fault !== null) {
-      this.fault = null
-      fail(fault)
-    } else if (this.ended) give(null)
-    else {
-      const wait: Wait<T> = { give, fail, next: null }
-      if (this.newest === null) this.oldest = wait
-      else this.newest.next = wait
-      this.newest = wait
-      this.waiting++
-      return true
-    }
-    return false
+    if (fault === undefined) return this.append(iterated)
+    this.fault = null
+    return fault === null ? Promise.resolve(outcome(null, iterated)) : refused(fault)
+  }
+
+  private append(iterated: boolean): Promise<unknown> {
+    let resolve!: Resolve
+    const promise = new Promise<unknown>((settle) => (resolve = settle))
+    const wait: Wait = { promise, resolve, iterated, next: null }
+    if (this.newest === null) this.oldest = wait
+    else this.newest.next = wait
+    this.newest = wait
+    this.waiting++
+    return promise
   }
 
   /** Nothing more will come. `fault`: what one pull is told of, the oldest that waits or the next to come. */
   end(fault: unknown = null): void {
-    this.ended = true
     this.fault = fault
     for (let wait = this.shift(); wait !== null; wait = this.shift()) {
-      if (this.fault === null) wait.give(null)
+      if (this.fault === null) wait.resolve(outcome(null, wait.iterated))
       else {
         this.fault = null
-        wait.fail(fault)
+        hush(wait.promise, fault)
+        wait.resolve(refused(fault))
       }
     }
   }
@@ -116,14 +147,7 @@ export class PullQueue<T> {
 /** The promise of one pull. */
 export function pulled<T>(from: Pulls<T>): Promise<T | null> {
   const item = from.take()
-  if (item !== null) return Promise.resolve(item)
-  const promise = new Promise<T | null>((resolve, reject) =>
-    from.pull(resolve, (fault) => {
-      queueMicrotask(() => hush(promise, fault))
-      reject(fault)
-    }),
-  )
-  return promise
+  return item === null ? (from.wait(false) as Promise<T | null>) : Promise.resolve(item)
 }
 
 /** An async iterator over pulls. It holds nothing: leaving the loop leaves the rest to be pulled. */
@@ -132,10 +156,8 @@ export class PullIterator<T> implements AsyncIterableIterator<T> {
 
   next(): Promise<IteratorResult<T>> {
     const item = this.from.take()
-    if (item !== null) return Promise.resolve({ done: false, value: item })
-    return new Promise((resolve, reject) =>
-      this.from.pull((item) => resolve(item === null ? { done: true, value: undefined } : { done: false, value: item }), reject),
-    )
+    if (item === null) return this.from.wait(true) as Promise<IteratorResult<T>>
+    return Promise.resolve({ done: false, value: item })
   }
 
   return(): Promise<IteratorResult<T>> {

@@ -9,7 +9,7 @@ import type { Commands } from './commands.js'
 import { type Code, PullError, refused } from './errors.js'
 import * as fields from './fields.js'
 import { COMMAND, RESET } from './layout.js'
-import { PullIterator } from './queue.js'
+import { PullIterator, type Resolve, outcome, pulled } from './queue.js'
 import type { IncomingRequest } from './request.js'
 import { Sent, Writer } from './response.js'
 import { sendSource } from './source.js'
@@ -42,8 +42,6 @@ const KEY_SPAN = 2 ** 20
 /** A body up to this is copied as a whole, whatever else waits to be sent. */
 const AT_ONCE = 64 << 10
 
-const NONE = Promise.resolve(null)
-
 let streams = 0
 
 export class Stream implements contract.Stream {
@@ -64,9 +62,10 @@ export class Stream implements contract.Stream {
   private request: IncomingRequest | null = null
   /** It was delivered and not yet pulled. */
   private unpulled = false
-  /** The pull that waits; others wait behind it. */
-  private waiting: ((request: IncomingRequest | null) => void) | null = null
-  private waitingMore: ((request: IncomingRequest | null) => void)[] | null = null
+  /** The pull that waits, and whether it is an iterator's; others wait behind it. */
+  private waiting: Resolve | null = null
+  private iterated = false
+  private waitingMore: { resolve: Resolve; iterated: boolean }[] | null = null
   /** No request will come any more. */
   private ended: boolean
   /** What ended the exchange, in LOST. */
@@ -96,9 +95,7 @@ export class Stream implements contract.Stream {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextRequest(): Promise<IncomingRequest | null> {
-    const request = this.take()
-    if (request !== null) return Promise.resolve(request)
-    return this.ended ? NONE : new Promise((resolve) => this.pull(resolve))
+    return pulled(this)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<IncomingRequest> {
@@ -111,11 +108,14 @@ export class Stream implements contract.Stream {
     return this.request
   }
 
-  pull(give: (request: IncomingRequest | null) => void): void {
-    if (this.ended) return give(null)
+  wait(iterated: boolean): Promise<unknown> {
+    if (this.ended) return Promise.resolve(outcome(null, iterated))
     if (this.strict) this.commands.pullRequests(this.connection.number, 1)
-    if (this.waiting === null) this.waiting = give
-    else (this.waitingMore ??= []).push(give)
+    return new Promise((resolve) => {
+      if (this.waiting !== null) return (this.waitingMore ??= []).push({ resolve, iterated })
+      this.waiting = resolve
+      this.iterated = iterated
+    })
   }
 
   // ------------------------------------------------------------------------------------------- answers
@@ -294,13 +294,15 @@ export class Stream implements contract.Stream {
     this.request = request
     this.state = OPEN
     this.failure = null
-    const waiting = this.waiting
+    const { waiting, iterated } = this
     if (waiting === null) {
       this.unpulled = true
       return
     }
-    this.waiting = this.waitingMore?.shift() ?? null
-    waiting(request)
+    const next = this.waitingMore?.shift()
+    this.waiting = next?.resolve ?? null
+    this.iterated = next?.iterated ?? false
+    waiting(outcome(request, iterated))
   }
 
   sent(sequence: number, at: number, bytes: number): void {
@@ -376,11 +378,11 @@ export class Stream implements contract.Stream {
   /** There will be no more requests. What was delivered can still be pulled. */
   end(): void {
     this.ended = true
-    const { waiting, waitingMore } = this
+    const { waiting, iterated, waitingMore } = this
     this.waiting = null
     this.waitingMore = null
-    waiting?.(null)
-    if (waitingMore !== null) for (const resolve of waitingMore) resolve(null)
+    waiting?.(outcome(null, iterated))
+    if (waitingMore !== null) for (const { resolve, iterated } of waitingMore) resolve(outcome(null, iterated))
   }
 
   /** The connection has ended. */
