@@ -51,7 +51,7 @@ enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Http1(Box<H1<IO>>),
     Http2(Box<H2<IO>>),
     Tunnel(Box<Tunnel<IO>>),
-    Closing(Closing<IO>),
+    Closing(Box<Closing<IO>>),
     Closed,
 }
 
@@ -127,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         let mut cx = Context::from_waker(&waker);
         let late = self.deadline.is_some_and(|deadline| now >= deadline);
         if self.events.capacity() == 0 {
-            // Each connection keeps its queue, and most turns bring up no more.
+            // The queue is kept, and most turns bring up no more.
             self.events.reserve_exact(2);
         }
         while self.step(&mut cx, now, late, mem::take(&mut called)) {}
@@ -139,6 +139,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// What happened, oldest first; `None` when all has been told.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Changes the queue of events for another. Who has many engines can lend each the same memory while it turns, and have
+    /// it back once all events are told.
+    pub fn swap_events(&mut self, events: &mut VecDeque<Event>) {
+        mem::swap(&mut self.events, events);
     }
 
     /// When `turn` has to run although nothing woke its owner. It only moves later while nothing happens: re-arm a
@@ -320,7 +326,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                 self.events.push_back(Event::Refused(Refusal::Protocol));
                 let reason =
                     CloseReason::new(CloseCode::ProtocolError, "the peer does not begin with the HTTP/2 preface");
-                self.phase = Phase::Closing(Closing::new(io, reason, true, now));
+                self.phase = Phase::Closing(Box::new(Closing::new(io, reason, true, now)));
             }
             Detected::Http1 => {
                 let wire = H1::new(self.number, io, early, self.traffic.clone(), self.config.clone(), now);
@@ -396,10 +402,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                     Phase::Http1(wire) => {
                         let (io, early) = wire.into_transport();
                         let linger = linger || !early.is_empty();
-                        self.phase = Phase::Closing(Closing::new(io, reason, linger, now));
+                        self.phase = Phase::Closing(Box::new(Closing::new(io, reason, linger, now)));
                     }
                     Phase::Http2(wire) => {
-                        self.phase = Phase::Closing(Closing::new(wire.into_transport(), reason, linger, now));
+                        self.phase = Phase::Closing(Box::new(Closing::new(wire.into_transport(), reason, linger, now)));
                     }
                     _ => self.closed(reason),
                 }
@@ -408,7 +414,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         !self.is_closed()
     }
 
-    fn finish_closing(&mut self, mut closing: Closing<IO>, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn finish_closing(&mut self, mut closing: Box<Closing<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
         if closing.poll(cx, now).is_pending() {
             self.phase = Phase::Closing(closing);
         } else {

@@ -158,11 +158,14 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
     rest.iter().position(|&other| other == byte).map(|at| words.len() * 8 + at)
 }
 
+/// What nearly all heads of h1 begin with: one that does goes out in the memory that its fields were written to.
+pub(crate) const STATUS_OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
 /// The fields of a response, checked as they are pushed. What speaks of the framing and of the connection is noted, and
 /// written by whoever frames the answer.
 #[derive(Clone, Debug)]
 pub struct ResponseFields {
-    /// `name: value CRLF` for each field but Connection and Content-Length.
+    /// The status line of [`STATUS_OK`], then `name: value CRLF` for each field but Connection and Content-Length.
     text: Vec<u8>,
     pub(crate) said: Said,
 }
@@ -232,7 +235,9 @@ impl Said {
 impl ResponseFields {
     /// None yet.
     pub fn new() -> Self {
-        Self { text: room::text(), said: Said::default() }
+        let mut text = room::text();
+        text.extend_from_slice(STATUS_OK);
+        Self { text, said: Said::default() }
     }
 
     /// Appends a field, of which white space around the value is no part (RFC 9110 section 5.5). Fails with `InvalidHeader`
@@ -255,13 +260,18 @@ impl ResponseFields {
 
     /// The lines of an h1 head, all but Connection and Content-Length.
     pub(crate) fn lines(&self) -> &[u8] {
-        &self.text
+        self.text.get(STATUS_OK.len()..).unwrap_or_default()
+    }
+
+    /// Gives [`STATUS_OK`] and the lines away.
+    pub(crate) fn take_head(&mut self) -> Vec<u8> {
+        mem::take(&mut self.text)
     }
 
     /// Each `name: value`, and the length of its name, without those that speak of one HTTP/1 connection and without
     /// Content-Length.
     pub(crate) fn for_http2(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        let mut rest = &self.text[..];
+        let mut rest = self.lines();
         let lines = std::iter::from_fn(move || {
             // Neither a name nor a value has a line break.
             let line = until(&mut rest, b'\n')?;
@@ -273,7 +283,7 @@ impl ResponseFields {
     /// The fields as a map.
     pub fn into_map(self) -> HeaderMap {
         let mut map = HeaderMap::new();
-        let mut rest = &self.text[..];
+        let mut rest = self.lines();
         while let Some(line) = until(&mut rest, b'\n') {
             // Both were a name and a value before; behind the colon is a space, behind the value a CR.
             let Some((name, [b' ', value @ .., _])) =

@@ -37,7 +37,8 @@ pub struct Connection {
     pub readiness: Readiness,
     pub timer: Timer,
     pub phase: Phase,
-    pub ends: Ends,
+    /// Until JavaScript is told of them.
+    pub ends: Option<Box<Ends>>,
     /// Requests granted to the engine and not yet come up.
     pub credits: u32,
     /// Requests that have a place at `limits.requestsInFlight`.
@@ -87,7 +88,7 @@ impl Connection {
             wake,
             timer: Timer::default(),
             phase: Phase::Detecting,
-            ends,
+            ends: Some(Box::new(ends)),
             credits: 0,
             in_flight: 0,
             counted: (0, 0),

@@ -18,7 +18,7 @@ use hyperpull::{
     Key,
     engine::Engine,
     error::CloseReason,
-    event::{Protocol, RequestBody, RequestHead},
+    event::{Event, Protocol, RequestBody, RequestHead},
 };
 
 use crate::{
@@ -86,6 +86,8 @@ pub struct IoLoop {
     /// Connections in the table that are live.
     open: u64,
     pub outbox: Outbox,
+    /// Where the events of a turn wait: empty between turns.
+    pub events: VecDeque<Event>,
     pub stats: Stats,
     /// Something has been counted that no event tells of.
     pub stats_changed: bool,
@@ -124,6 +126,7 @@ impl IoLoop {
             table: Table::default(),
             open: 0,
             outbox: Outbox::new(start.clock, start.capacity),
+            events: VecDeque::new(),
             stats: Stats::default(),
             stats_changed: false,
             ready: Vec::new(),
@@ -343,7 +346,8 @@ impl IoLoop {
     /// Tells JavaScript of a connection, and lets it bring up its first requests.
     pub fn introduce(&mut self, number: u32, connection: &mut Connection, protocol: Protocol) {
         self.connection_credits = self.connection_credits.saturating_sub(1);
-        self.outbox.connection(number, protocol, &connection.ends.text());
+        let ends = connection.ends.take().map(|ends| ends.text()).unwrap_or_default();
+        self.outbox.connection(number, protocol, &ends);
         connection.phase = Phase::Known;
         connection.grant(self.shared.grant);
     }

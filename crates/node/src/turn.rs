@@ -61,6 +61,7 @@ impl IoLoop {
     fn drive(&mut self, number: u32, connection: &mut Connection) -> Option<CloseReason> {
         fault::point("turn");
         let mut again = true;
+        connection.engine.swap_events(&mut self.events);
         for _ in 0..TURNS_A_ROUND {
             connection.engine.turn(&mut Context::from_waker(&connection.waker), self.now);
             again = false;
@@ -75,6 +76,7 @@ impl IoLoop {
                 break;
             }
         }
+        connection.engine.swap_events(&mut self.events);
         if again {
             connection.waker.wake_by_ref();
         }

@@ -12,12 +12,13 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::transport::{Fault, Traffic};
+use super::{
+    room,
+    transport::{Fault, Traffic},
+};
 
 /// Bytes shorter than this are copied together: a head and a small body go out in one plain write.
 const COALESCE_BELOW: usize = 16 << 10;
-/// Room that an empty queue keeps: that of a small answer.
-const KEPT_BYTES: usize = 512;
 /// Pieces given to the transport at a time.
 const SLICES: usize = 32;
 
@@ -25,7 +26,7 @@ const SLICES: usize = 32;
 #[derive(Default, Debug)]
 pub(crate) struct Outgoing {
     chunks: VecDeque<Bytes>,
-    /// Small pieces, copied together.
+    /// Small pieces, copied together, in room that is lent while something waits.
     tail: Vec<u8>,
     /// Bytes of the tail that the transport has taken. None, as long as there are chunks before it.
     taken: usize,
@@ -69,6 +70,21 @@ impl Outgoing {
     /// Where small pieces are written.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         self.unflushed = true;
+        if self.tail.capacity() == 0 {
+            self.tail = room::text();
+        }
+        &mut self.tail
+    }
+
+    /// No small piece waits: a text that is there may be the first.
+    pub(crate) fn has_no_tail(&self) -> bool {
+        self.tail.is_empty()
+    }
+
+    /// Begins with `text`, and gives where small pieces are written behind it.
+    pub(crate) fn begin_tail(&mut self, text: Vec<u8>) -> &mut Vec<u8> {
+        self.unflushed = true;
+        self.tail = text;
         &mut self.tail
     }
 
@@ -150,11 +166,7 @@ impl Outgoing {
             self.advance(wrote);
         }
         self.taken = 0;
-        if self.tail.capacity() > KEPT_BYTES {
-            self.tail = Vec::new();
-        } else {
-            self.tail.clear();
-        }
+        room::recycle_text(mem::take(&mut self.tail));
         if let Err(error) = ready!(Pin::new(io).poll_flush(cx)) {
             return Poll::Ready(Err(Fault::of(&error)));
         }

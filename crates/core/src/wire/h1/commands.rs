@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     engine::ResetReason,
-    error::{CloseCode, CloseReason, Code, Error},
+    error::{Code, Error},
     event::Upgrade,
     exchange,
     fields::ResponseFields,
     key::Key,
     response::{self, ResponseHead},
-    wire::{Commands, End},
+    wire::Commands,
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
@@ -47,7 +47,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         }
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
+        response::check_no_tunnel(head.status, current.upgrade.as_deref())?;
         let bodiless = response::bodiless(head.status, current.head_request);
         let told = response::check_whole(&head, &body, bodiless)?;
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
@@ -62,7 +62,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
     fn start(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        response::check_no_tunnel(head.status, current.upgrade.as_ref())?;
+        response::check_no_tunnel(head.status, current.upgrade.as_deref())?;
         let declared = response::check_final(&head)?;
         current.exchange.started(declared, response::bodiless(head.status, current.head_request));
         let framing = if let (Some(length), true) = (declared, head.status != StatusCode::NO_CONTENT) {
@@ -130,7 +130,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
     fn upgrade(&mut self, key: Key, head: ResponseHead, _: Instant) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        let Some(upgrade) = current.upgrade.clone() else {
+        let Some(upgrade) = current.upgrade.as_deref().cloned() else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
         };
         if current.is_coming() {
@@ -168,14 +168,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
 
     /// Queues the head of a final answer and what there is of its body.
     pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes, now: Instant) {
-        let ResponseHead { status, headers } = head;
+        let ResponseHead { status, mut headers } = head;
         self.last |= self.draining || headers.said.closes;
         let version = match &self.answering {
             Answering::Current(current) => current.version,
             _ => Version::HTTP_11,
         };
-        let head = Head { status, headers: &headers, version, framing, last: self.last };
-        head.write(self.outgoing.tail(), body.len(), now);
+        let head = Head { status, headers: &mut headers, version, framing, last: self.last };
+        head.write(&mut self.outgoing, body.len(), now);
         if !body.is_empty() {
             self.outgoing.push(body);
         }
@@ -192,8 +192,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
 
     /// The answer can no longer be made right, or nobody wants it: the connection is cut (RFC 9112 section 8).
     fn cut(&mut self, error: Error) {
-        let reason = CloseReason::new(CloseCode::Closed, error.message().to_owned());
-        self.closing = Some(End::Close { reason, linger: false });
-        self.cut = Some(error);
+        self.cut = Some(Box::new(error));
     }
 }

@@ -30,7 +30,8 @@ pub(super) enum Framing {
 /// The head of a final answer, and what it says beside its own fields.
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
-    pub(super) headers: &'a ResponseFields,
+    /// Whose text may be taken.
+    pub(super) headers: &'a mut ResponseFields,
     /// The request's.
     pub(super) version: Version,
     pub(super) framing: Framing,
@@ -43,11 +44,19 @@ const OWN_BYTES: usize = 160;
 
 impl Head<'_> {
     /// Writes it down, and what follows makes room for `body` bytes.
-    pub(super) fn write(&self, out: &mut Vec<u8>, body: usize, now: Instant) {
-        out.reserve(OWN_BYTES + self.headers.lines().len() + body);
+    pub(super) fn write(self, outgoing: &mut Outgoing, body: usize, now: Instant) {
         let http_10 = self.version == Version::HTTP_10;
-        write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
-        out.extend_from_slice(self.headers.lines());
+        let out = if !http_10 && self.status == StatusCode::OK && outgoing.has_no_tail() {
+            let out = outgoing.begin_tail(self.headers.take_head());
+            out.reserve(OWN_BYTES + body);
+            out
+        } else {
+            let out = outgoing.tail();
+            out.reserve(OWN_BYTES + self.headers.lines().len() + body);
+            write_status(out, if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " }, self.status);
+            out.extend_from_slice(self.headers.lines());
+            out
+        };
         match self.framing {
             Framing::Length(length) => {
                 out.extend_from_slice(b"content-length: ");
@@ -113,10 +122,6 @@ pub(super) fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) 
 
 fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
     out.extend_from_slice(version);
-    if status == StatusCode::OK {
-        // Nearly all of them.
-        return out.extend_from_slice(b"200 OK\r\n");
-    }
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
@@ -125,6 +130,8 @@ fn write_status(out: &mut Vec<u8>, version: &[u8; 9], status: StatusCode) {
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
+
     use http::HeaderName;
 
     use super::*;
@@ -141,9 +148,9 @@ mod tests {
             assert!(headers.push(&HeaderName::from_static(name), value.as_bytes()).is_ok());
         }
         let status = StatusCode::from_u16(status).unwrap_or_default();
-        let mut out = Vec::new();
-        Head { status, headers: &headers, version, framing, last }.write(&mut out, 0, Instant::now());
-        String::from_utf8(out).unwrap_or_default()
+        let mut outgoing = Outgoing::default();
+        Head { status, headers: &mut headers, version, framing, last }.write(&mut outgoing, 0, Instant::now());
+        String::from_utf8(mem::take(outgoing.tail())).unwrap_or_default()
     }
 
     #[test]
@@ -152,6 +159,10 @@ mod tests {
         assert_eq!(
             written(200, Framing::Length(1203), new, false, ("x", "y")),
             "HTTP/1.1 200 OK\r\nx: y\r\ndate: now\r\ncontent-length: 1203\r\n\r\n"
+        );
+        assert_eq!(
+            written(200, Framing::Length(0), old, true, ("x", "y")),
+            "HTTP/1.0 200 OK\r\nx: y\r\ndate: now\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
         assert_eq!(
             written(599, Framing::Chunked, new, true, ("connection", "keep-alive")),

@@ -1,6 +1,6 @@
 //! Requests, from what has come to the caller: when they are looked for, and what is answered to those that are not let in.
 
-use std::task::Poll;
+use std::{mem, task::Poll};
 
 use bytes::Bytes;
 use http::Method;
@@ -73,8 +73,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 Poll::Ready(result) => result?,
                 Poll::Pending if self.draining && self.incoming.is_empty() => return Ok(Next::Over(self.ended())),
                 Poll::Pending => {
-                    if wanted && !self.incoming.is_empty() {
-                        self.head_since.get_or_insert(turn.now);
+                    if wanted && !self.incoming.is_empty() && !mem::replace(&mut self.head_begun, true) {
+                        self.waiting_since = turn.now;
                     }
                     return Ok(Next::Waits);
                 }
@@ -89,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let sequence = self.requests;
         self.requests += 1;
         self.credits -= 1;
-        self.head_since = None;
+        self.head_begun = false;
         self.waiting_since = turn.now;
         // A drain is told by the answer, which may come before it does.
         self.last = last || u64::from(sequence) + 1 >= self.config.limits.requests_per_connection;
@@ -98,7 +98,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             key,
             exchange: Exchange::new(framing != Framing::None),
             body: None,
-            upgrade: head.upgrade.clone(),
+            upgrade: head.upgrade.clone().map(Box::new),
             version: head.version,
             head_request: head.method == Method::HEAD,
             trailers_welcome,
@@ -125,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     /// An answer of our own, and the end: what follows it is not to be trusted.
     pub(super) fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_, '_>) {
         turn.refused(refusal);
-        self.head_since = None;
+        self.head_begun = false;
         self.last = true;
         self.answering = Answering::Refusing(refusal);
         let head = ResponseHead { status: check::status_of(refusal), headers: ResponseFields::new() };
