@@ -45,6 +45,9 @@ pub enum ResetReason {
     EnhanceYourCalm,
 }
 
+/// What turns have brought up and nobody has taken, oldest first.
+pub type Events = VecDeque<Event>;
+
 enum Phase<IO: AsyncRead + AsyncWrite + Unpin> {
     Detecting { io: IO, early: BytesMut },
     Handshaking(Box<H2<IO>>),
@@ -80,7 +83,7 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     waker: Option<Waker>,
     /// Whom the relay wakes.
     owner: Waker,
-    events: VecDeque<Event>,
+    events: Option<Box<Events>>,
     opened_at: Instant,
     /// As it was after the last turn.
     deadline: Option<Instant>,
@@ -104,7 +107,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             waker: Some(Waker::from(relay.clone())),
             relay,
             owner: Waker::noop().clone(),
-            events: VecDeque::new(),
+            events: None,
             opened_at: now,
             deadline: None,
             credits: 0,
@@ -126,10 +129,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         let mut called = self.relay.begin();
         let mut cx = Context::from_waker(&waker);
         let late = self.deadline.is_some_and(|deadline| now >= deadline);
-        if self.events.capacity() == 0 {
-            // The queue is kept, and most turns bring up no more.
-            self.events.reserve_exact(2);
-        }
         while self.step(&mut cx, now, late, mem::take(&mut called)) {}
         self.waker = Some(waker);
         self.deadline = self.next_deadline();
@@ -138,12 +137,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     /// What happened, oldest first; `None` when all has been told.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.as_mut()?.pop_front()
     }
 
-    /// Changes the queue of events for another. Who has many engines can lend each the same memory while it turns, and have
+    /// Changes the queue of events for another. Who has many engines can lend each the same one while it turns, and have
     /// it back once all events are told.
-    pub fn swap_events(&mut self, events: &mut VecDeque<Event>) {
+    pub fn swap_events(&mut self, events: &mut Option<Box<Events>>) {
         mem::swap(&mut self.events, events);
     }
 
@@ -297,8 +296,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             self.drain();
         }
         let Some(wire) = self.phase.wire() else { return self.step_outside(cx, now) };
-        let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, called, events: &mut self.events });
+        let events = self.events.get_or_insert_with(queue);
+        let end = wire.turn(&mut Turn { cx, relay: &self.relay, now, late, called, events });
         end.is_some_and(|end| self.wire_ended(end, now))
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.events.get_or_insert_with(queue).push_back(event);
     }
 
     /// Before and after HTTP.
@@ -323,7 +327,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             Detected::Pending => self.phase = Phase::Detecting { io, early },
             Detected::Closed(reason) => self.closed(reason),
             Detected::Http1 if self.config.protocols == Protocols::Http2 => {
-                self.events.push_back(Event::Refused(Refusal::Protocol));
+                self.tell(Event::Refused(Refusal::Protocol));
                 let reason =
                     CloseReason::new(CloseCode::ProtocolError, "the peer does not begin with the HTTP/2 preface");
                 self.phase = Phase::Closing(Box::new(Closing::new(io, reason, true, now)));
@@ -357,7 +361,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             }
             Poll::Ready(Some(end)) => {
                 if matches!(&end, End::Close { reason, .. } if reason.code == CloseCode::ProtocolError) {
-                    self.events.push_back(Event::Refused(Refusal::Protocol));
+                    self.tell(Event::Refused(Refusal::Protocol));
                 }
                 self.phase = Phase::Http2(wire);
                 self.wire_ended(end, now)
@@ -368,7 +372,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn too_late(&mut self, now: Instant) -> bool {
         let late = due(self.opened_at, self.config.timeouts.handshake).is_some_and(|due| now >= due);
         if late {
-            self.events.push_back(Event::Refused(Refusal::HandshakeTimeout));
+            self.tell(Event::Refused(Refusal::HandshakeTimeout));
             self.closed(CloseReason::new(CloseCode::HandshakeTimeout, "no protocol was known in time"));
         }
         late
@@ -376,7 +380,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     fn open(&mut self, phase: Phase<IO>, protocol: Protocol) {
         self.phase = phase;
-        self.events.push_back(Event::Open(protocol));
+        self.tell(Event::Open(protocol));
         let (credits, draining) = (mem::take(&mut self.credits), self.draining);
         if let Some(wire) = self.phase.wire() {
             wire.pull_requests(credits);
@@ -393,7 +397,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                     let (io, early) = wire.into_transport();
                     let tunnel = Tunnel::new(key, io, early, self.traffic.clone(), self.config.clone());
                     self.phase = Phase::Tunnel(Box::new(tunnel));
-                    self.events.push_back(Event::Upgraded(key));
+                    self.tell(Event::Upgraded(key));
                 }
             }
             End::Close { reason, linger } => {
@@ -425,11 +429,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     fn abandon(&mut self, reason: &CloseReason) {
         let error = Error::new(code_of(reason.code), reason.message.clone());
-        match &mut self.phase {
-            Phase::Http1(wire) => wire.abandon(&error, &mut self.events),
-            Phase::Http2(wire) => wire.abandon(&error, &mut self.events),
-            Phase::Tunnel(wire) => wire.abandon(&error, &mut self.events),
-            _ => {}
+        if let Some(wire) = self.phase.wire() {
+            wire.abandon(&error, self.events.get_or_insert_with(queue));
         }
     }
 
@@ -437,7 +438,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     fn closed(&mut self, reason: CloseReason) {
         self.abandon(&reason);
         self.phase = Phase::Closed;
-        self.events.push_back(Event::Closed(reason));
+        self.tell(Event::Closed(reason));
     }
 }
 
@@ -458,6 +459,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> fmt::Debug for Engine<IO> {
         all.field("number", number).field("phase", &phase).field("draining", draining).field("deadline", deadline);
         all.finish_non_exhaustive()
     }
+}
+
+/// Most turns bring up no more.
+fn queue() -> Box<Events> {
+    Box::new(Events::with_capacity(2))
 }
 
 /// What an exchange fails with when its connection ends.

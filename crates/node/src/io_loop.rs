@@ -16,9 +16,9 @@ use std::{
 
 use hyperpull::{
     Key,
-    engine::Engine,
+    engine::{Engine, Events},
     error::CloseReason,
-    event::{Event, Protocol, RequestBody, RequestHead},
+    event::{Protocol, RequestBody, RequestHead},
 };
 
 use crate::{
@@ -87,7 +87,7 @@ pub struct IoLoop {
     open: u64,
     pub outbox: Outbox,
     /// Where the events of a turn wait: empty between turns.
-    pub events: VecDeque<Event>,
+    pub events: Option<Box<Events>>,
     pub stats: Stats,
     /// Something has been counted that no event tells of.
     pub stats_changed: bool,
@@ -126,7 +126,7 @@ impl IoLoop {
             table: Table::default(),
             open: 0,
             outbox: Outbox::new(start.clock, start.capacity),
-            events: VecDeque::new(),
+            events: None,
             stats: Stats::default(),
             stats_changed: false,
             ready: Vec::new(),
