@@ -1,5 +1,7 @@
 //! Which request heads are let in (RFC 9110 section 7.2, RFC 9112 section 3, RFC 9113 section 8.3).
 
+use std::cell::RefCell;
+
 use http::{Method, Uri, Version};
 
 use crate::{config::Limits, error::Refusal, event::Upgrade, fields::pairs};
@@ -225,8 +227,28 @@ fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> 
     Ok(())
 }
 
+/// Of a host that is remembered.
+const HOST_BYTES: usize = 256;
+
+thread_local! {
+    /// The host that was right last: most requests name it again.
+    static HOST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2), without user information, not empty.
 fn check_host(host: &[u8]) -> Result<(), Refusal> {
+    // A thread that ends remembers none.
+    if !host.is_empty() && HOST.try_with(|known| *known.borrow() == host) == Ok(true) {
+        return Ok(());
+    }
+    check_new_host(host)?;
+    if host.len() <= HOST_BYTES {
+        let _ = HOST.try_with(|known| host.clone_into(&mut known.borrow_mut()));
+    }
+    Ok(())
+}
+
+fn check_new_host(host: &[u8]) -> Result<(), Refusal> {
     let (name, port) = match host {
         [b'[', ..] => {
             let end = host.iter().position(|&byte| byte == b']').ok_or(Refusal::BadRequest)?;
@@ -291,7 +313,11 @@ mod tests {
     #[test]
     fn hosts() {
         for good in ["a", "a.b:80", "127.0.0.1:8080", "[::1]", "[::1]:443", "xn--a-ecp.ru", "a_b", "a:"] {
-            assert_eq!(verdict("GET", "/", &[("host", good)]), Ok(()), "{good}");
+            // Also when it is known, and no other is taken for it.
+            for _ in 0..2 {
+                assert_eq!(verdict("GET", "/", &[("host", good)]), Ok(()), "{good}");
+                assert_eq!(verdict("GET", "/", &[("host", &format!("{good} "))]), Err(Refusal::BadRequest), "{good}");
+            }
         }
         for bad in
             ["", "user@a", "a/b", "a b", "a:x", "[::1", "[::1]x", "a:123456", "a:65536", "a:+1", "a:-1", ":80", "[a%b]"]
