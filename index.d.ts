@@ -407,7 +407,7 @@ export interface RequestBody extends AsyncIterable<Uint8Array> {
   readonly length: number | null
   /**
    * A pull: bytes are read from the peer, and h2 window given back, as chunks are taken. null at the end. A chunk has at most 128 KiB, and is
-   * the caller's own. Nothing is read before the first pull but what came with the head; after it, HTTP/1 reads up to 256 KiB ahead
+   * the caller's own. Nothing is read before the first pull but what came with the head; after it, HTTP/1 reads up to 512 KiB ahead
    * (never more than `limits.bufferedBytes`), and HTTP/2 what the stream's window lets in.
    */
   nextChunk(): Promise<Uint8Array | null>

@@ -11,7 +11,7 @@ import { h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
 import { RawClient } from './_raw.js'
-import { answer, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+import { answer, barrier, eventually, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const post = (headers: string) => `POST / HTTP/1.1\r\nhost: a\r\n${headers}\r\n`
@@ -161,6 +161,59 @@ for (const protocol of ['h1', 'h2'] as const) {
     t.true(most - before.now < 32 << 20, `grew by ${(most - before.now) >> 20} MiB`)
   })
 }
+
+test('what has come of a body is given without a crossing', async (t) => {
+  const { listener, body } = await readAhead(t)
+  await barrier(listener)
+  const state = watch(body.nextChunk())
+  await Promise.resolve()
+  await Promise.resolve()
+  await Promise.resolve()
+  t.true(state.settled, 'without a turn of the event loop')
+})
+
+test('an answer ends the reading, also of what has come', async (t) => {
+  const { request, body } = await readAhead(t)
+  await request.stream.send(request.key, {})
+  await rejected(t, body.nextChunk(), 'ERR_CLOSED')
+  await rejected(t, body.bytes(), 'ERR_CLOSED')
+})
+
+/** A body that has come as a whole, of which one chunk has been pulled. */
+async function readAhead(t: ExecutionContext, length = 300_000) {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  await client.write(post(`content-length: ${length}\r\n`) + 'x'.repeat(length))
+  const request = await pull(listener)
+  const body = must(request.body)
+  must(await body.nextChunk())
+  await eventually(listener, () => listener.stats().bytesRead > length)
+  return { listener, client, request, body }
+}
+
+test('a peer that leaves when its body has been read is seen', async (t) => {
+  const { request, body, client } = await readAhead(t, 100_000)
+  await body.discard()
+  client.socket.resetAndDestroy()
+  await soon(() => request.signal.aborted)
+  await rejected(t, request.stream.send(request.key, {}), 'ERR_PEER_RESET')
+})
+
+test('what came before a failure is given before it', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n')
+  const request = await pull(listener)
+  const body = must(request.body)
+  t.is(String(Buffer.from(must(await body.nextChunk()))), 'abc')
+  await client.write('3\r\ndef\r\nrubbish\r\n')
+  await barrier(listener)
+  t.is(String(Buffer.from(must(await body.nextChunk()))), 'def')
+  await rejected(t, body.nextChunk(), 'ERR_PROTOCOL')
+  await rejected(t, body.trailers, 'ERR_PROTOCOL')
+  await request.stream.send(request.key, { status: 400 }).catch(() => {})
+})
 
 test('discard reads what is left, and the connection is kept', async (t) => {
   const listener = await open(t)

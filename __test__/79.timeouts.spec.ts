@@ -237,6 +237,28 @@ test('h2: bodyIdle: the reader is told, can answer, and the connection goes on',
   await h2Exchange(t, client, connection, 3)
 })
 
+test('bodyIdle: it runs from where the reader begins to wait, whatever it did before', async (t) => {
+  const { client, listener } = await h1Scene(t, { bodyIdle: TIME })
+  await client.write(post(10) + 'part')
+  const request = await pull(listener)
+  const body = must(request.body)
+  must(await body.nextChunk())
+  await sleep(1.5 * TIME)
+  await expires(t, () => rejected(t, body.nextChunk(), 'ERR_BODY_TIMEOUT'))
+  await request.stream.send(request.key, { status: 408 })
+})
+
+test('h2: bodyIdle: it runs from where the reader begins to wait, whatever it did before', async (t) => {
+  const { client, connection } = await h2Scene(t, { bodyIdle: TIME })
+  await client.write(h2.post(1, '/'), h2.data(1, 'part'))
+  const request = await pullOf(connection)
+  const body = must(request.body)
+  must(await body.nextChunk())
+  await sleep(1.5 * TIME)
+  await expires(t, () => rejected(t, body.nextChunk(), 'ERR_BODY_TIMEOUT'))
+  await request.stream.send(request.key, { status: 408 })
+})
+
 test('bodyIdle: a byte at a time keeps it from expiring, and so does a caller who does not pull', async (t) => {
   const { client, listener } = await h1Scene(t, { bodyIdle: TIME })
   await client.write(post(20))

@@ -9,11 +9,14 @@ import type { Stream } from './stream.js'
 /** The most bytes of one chunk. What garbage waits to be collected counts in these. */
 const CHUNK = 128 << 10
 
+/** `taken` bytes more have been taken; `waits`: the reader has all that came, and waits; `full`: no more is read until it is told. */
+type Tell = (taken: number, waits: boolean, full: boolean) => void
+
 const NOT_ASCII = /[^\x00-\x7f]/
 const { latin1Write, utf8Slice } = Buffer.prototype as RawBuffer
 
 /**
- * The receive half of one exchange: one pull, one answer, never two pulls in flight.
+ * The receive half of one exchange: one pull, one answer, never two pulls in flight. What has come ahead of the pulls waits here.
  *
  *     IDLE ──pull──► PULLING ──chunk──► IDLE
  *       │               ├──────end────► ENDED
@@ -24,12 +27,21 @@ export class Receiver {
   pulling: Promise<Uint8Array | null> | null = null
   ended = false
   failure: PullError | null = null
+  /** Chunks that have come and nobody has pulled, and how the body goes on behind them, once that is known. */
+  private readonly chunks: Uint8Array[] = []
+  private then: (() => void) | null = null
+  /** Bytes that were taken since `tell` was told. */
+  private taken = 0
+  private full = true
   private resolve!: (chunk: Uint8Array | null) => void
   private reject!: (error: PullError) => void
 
   constructor(
-    private readonly stream: Stream,
+    stream: Stream,
     readonly sequence: number,
+    /** `tell` is told when so many bytes have been taken, if not before. */
+    private readonly due: number,
+    private readonly tell: Tell,
     /** Told once, at the end: the trailers' text, or null. */
     private readonly onEnd: (trailers: string | null) => void,
     private readonly onFail: (error: PullError) => void,
@@ -38,24 +50,59 @@ export class Receiver {
   }
 
   /** The next chunk, or null at the end. */
-  pull(most: number): Promise<Uint8Array | null> {
+  pull(): Promise<Uint8Array | null> {
+    const chunk = this.chunks.shift()
+    if (chunk !== undefined) {
+      this.take(chunk)
+      return Promise.resolve(chunk)
+    }
+    this.then?.()
     if (this.ended) return Promise.resolve(null)
     if (this.failure !== null) return refused(this.failure)
     this.pulling = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
     })
-    this.stream.pullChunk(most)
+    this.report(true)
     return this.pulling
   }
 
-  chunk(bytes: Uint8Array): void {
-    if (this.pulling === null) return
+  private take(chunk: Uint8Array): void {
+    this.taken += chunk.byteLength
+    if (this.taken >= this.due) this.report(false)
+  }
+
+  private report(waits: boolean): void {
+    const { taken } = this
+    this.taken = 0
+    this.tell(taken, waits, this.full)
+  }
+
+  /** `full`: no more come until some have been taken. */
+  chunk(bytes: Uint8Array, full: boolean): void {
+    this.full = full
+    if (this.pulling === null) {
+      this.chunks.push(bytes)
+      return
+    }
     this.pulling = null
+    this.take(bytes)
     this.resolve(bytes)
   }
 
+  /** The body is complete. */
   end(trailers: string | null): void {
+    if (this.pulling === null) this.then = () => this.finish(trailers)
+    else this.finish(trailers)
+  }
+
+  /** The body cannot be read to its end. */
+  breakOff(error: PullError): void {
+    if (this.pulling === null) this.then = () => this.fail(error)
+    else this.fail(error)
+  }
+
+  private finish(trailers: string | null): void {
     if (this.ended || this.failure !== null) return
     this.ended = true
     this.onEnd(trailers)
@@ -64,9 +111,11 @@ export class Receiver {
     this.resolve(null)
   }
 
+  /** Nothing more can be read, whatever has come. */
   fail(error: PullError): void {
     if (this.ended || this.failure !== null) return
     this.failure = error
+    this.chunks.length = 0
     this.onFail(error)
     if (this.pulling === null) return
     hush(this.pulling, error)
@@ -99,6 +148,8 @@ export class RequestBody implements contract.RequestBody {
         : new Receiver(
             stream,
             sequence,
+            stream.tellsAfter(CHUNK),
+            (taken, waits, full) => stream.readOn(taken, waits, !full),
             (text) => this.ended(text),
             (error) => this.settleTrailers?.reject(error),
           )
@@ -106,7 +157,7 @@ export class RequestBody implements contract.RequestBody {
 
   nextChunk(): Promise<Uint8Array | null> {
     if (this.busy) return Promise.reject(this.inUse())
-    return this.take(CHUNK)
+    return this.take()
   }
 
   bytes(limit = this.limit): Promise<Uint8Array> {
@@ -138,7 +189,7 @@ export class RequestBody implements contract.RequestBody {
       const chunks: Uint8Array[] = []
       let size = 0
       for (;;) {
-        const chunk = await receiver.pull(CHUNK)
+        const chunk = await receiver.pull()
         if (chunk === null) return chunks.length === 1 ? chunks[0] : concat(chunks, size)
         size += chunk.byteLength
         if (size > limit) throw tooLarge(limit)
@@ -184,7 +235,7 @@ export class RequestBody implements contract.RequestBody {
     this.claim('discard')
     try {
       for (let size = 0; size <= limit;) {
-        const chunk = await this.take(CHUNK)
+        const chunk = await this.take()
         if (chunk === null) return
         size += chunk.byteLength
       }
@@ -199,7 +250,7 @@ export class RequestBody implements contract.RequestBody {
       {
         type: 'bytes',
         pull: async (controller) => {
-          const chunk = await this.take(CHUNK)
+          const chunk = await this.take()
           if (chunk !== null) return controller.enqueue(chunk)
           this.reader = null
           controller.close()
@@ -220,7 +271,7 @@ export class RequestBody implements contract.RequestBody {
     return new Readable({
       highWaterMark: CHUNK,
       read(): void {
-        body.take(CHUNK).then(
+        body.take().then(
           (chunk) => this.push(chunk),
           (error) => this.destroy(error),
         )
@@ -236,7 +287,7 @@ export class RequestBody implements contract.RequestBody {
     this.claim('iterator')
     try {
       for (;;) {
-        const chunk = await this.take(CHUNK)
+        const chunk = await this.take()
         if (chunk === null) return
         yield chunk
       }
@@ -262,8 +313,8 @@ export class RequestBody implements contract.RequestBody {
     return new PullError('ERR_BODY_IN_USE', `the body is being read${this.reader === null ? '' : ` (${this.reader})`}`)
   }
 
-  private take(most: number): Promise<Uint8Array | null> {
-    if (this.receiver !== null) return this.receiver.pull(most)
+  private take(): Promise<Uint8Array | null> {
+    if (this.receiver !== null) return this.receiver.pull()
     const whole = this.takeWhole()
     return Promise.resolve(whole === null || whole.length === 0 ? null : toBytes(whole))
   }

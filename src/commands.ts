@@ -9,7 +9,7 @@ import { Memory } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, COMMAND, FLAG_PREPARED, FLAG_TRAILERS } = layout
+const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS } = layout
 const { send: SEND } = COMMAND
 const WORDS = layout.COMMAND_WORDS
 
@@ -208,6 +208,12 @@ export class Commands {
 
   pullChunk(exchange: Exchange, most: number): void {
     this.command(COMMAND['pull-chunk'], exchange.connection.number, exchange.id, most, exchange.sequence)
+  }
+
+  /** Chunks are wanted as they come: `taken` bytes more of them have been taken. `waits`: all, and more is waited for. */
+  readOn(exchange: Exchange, taken: number, waits: boolean, quiet: boolean): void {
+    const kind = COMMAND['read-on'] | (waits ? FLAG_WAITS : 0) | (quiet ? FLAG_QUIET : 0)
+    this.command(kind, exchange.connection.number, exchange.id, taken, exchange.sequence)
   }
 
   drain(connection: number): void {

@@ -201,7 +201,7 @@ export class Crossing {
     switch (kind) {
       case EVENT.chunk: {
         const chunk = this.chunk(record, events[record + 8])
-        return connection.find(id)?.chunk(sequence, chunk)
+        return connection.find(id)?.chunk(sequence, chunk, events[record + 9] === 1)
       }
       case EVENT.end: {
         const trailers = this.latin1(events[record + 8])

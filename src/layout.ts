@@ -34,6 +34,7 @@ export const COMMAND = Object.freeze({
   'drain-all': 14,
   'close-all': 15,
   prepare: 16,
+  'read-on': 17,
 } as const)
 
 /** Words of an event record, and of a command record. */
@@ -46,6 +47,10 @@ export const BLOB = 0xffffffff
 export const FLAG_PREPARED = 1 << 8
 /** In a command's first word: there are trailers. */
 export const FLAG_TRAILERS = 2 << 8
+/** In a read-on's first word: the reader has taken all that it was given, and waits. */
+export const FLAG_WAITS = 4 << 8
+/** In a read-on's first word: the I/O thread need not be woken for it. */
+export const FLAG_QUIET = 8 << 8
 
 /** Request flags. */
 export const HAS_BODY = 1

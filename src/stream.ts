@@ -282,8 +282,20 @@ export class Stream implements contract.Stream {
     else this.receiver = receiver
   }
 
+  /** Asks for one chunk of the tunnel. */
   pullChunk(most: number): void {
     this.commands.pullChunk(this, most)
+  }
+
+  /** Tells of the body's chunks what `Commands.readOn` says. */
+  readOn(taken: number, waits: boolean, quiet: boolean): void {
+    this.commands.readOn(this, taken, waits, quiet)
+  }
+
+  /** Bytes of a body that the I/O thread is told of at the latest when they have been taken. */
+  tellsAfter(most: number): number {
+    // On HTTP/2 the peer's windows wait for it.
+    return this.place === ON_H2 ? 1 : Math.min(most, this.connection.listener.settings.limits.bufferedBytes / 2)
   }
 
   // -------------------------------------------------------------------------------------------- events
@@ -357,8 +369,8 @@ export class Stream implements contract.Stream {
     request.settle(new UpgradedStream(this, request, this.writer))
   }
 
-  chunk(sequence: number, bytes: Uint8Array): void {
-    if (sequence === this.sequence) this.receiver?.chunk(bytes)
+  chunk(sequence: number, bytes: Uint8Array, full: boolean): void {
+    if (sequence === this.sequence) this.receiver?.chunk(bytes, full)
   }
 
   endBody(sequence: number, trailers: string | null): void {
@@ -368,7 +380,7 @@ export class Stream implements contract.Stream {
   }
 
   bodyFailed(sequence: number, error: PullError): void {
-    if (sequence === this.sequence) this.receiver?.fail(error)
+    if (sequence === this.sequence) this.receiver?.breakOff(error)
   }
 
   written(sequence: number, bytes: number): void {

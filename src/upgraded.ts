@@ -31,12 +31,12 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
     this.remote = stream.connection.remote
     // This side's close is no error of the tunnel's. Either half may be the one that still listens.
     const fail = (error: PullError): void => void this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
-    this.receiver = new Receiver(stream, request.sequence, ignore, fail)
+    this.receiver = new Receiver(stream, request.sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
     writer.onFail = fail
   }
 
   override _read(): void {
-    this.receiver.pull(CHUNK).then(
+    this.receiver.pull().then(
       (chunk) => {
         this.bytesRead += chunk?.byteLength ?? 0
         this.idle?.refresh()

@@ -150,8 +150,12 @@ pub(crate) struct Exchange {
     received: u64,
     /// The bytes that come are a tunnel's: no body, and without its limit.
     tunnel: bool,
-    /// The most that the waiting reader takes.
+    /// The most bytes of a chunk.
     most: usize,
+    /// The reader has nothing to do but to wait for the next chunk.
+    waits: bool,
+    /// The caller takes chunks as they come: bytes that it was given and its reader has not taken.
+    held: Option<usize>,
     /// The answer's Content-Length.
     declared: Option<u64>,
     /// The answer (to HEAD, 204, 304) drops its bytes.
@@ -164,7 +168,18 @@ impl Exchange {
     pub(crate) fn new(has_body: bool) -> Self {
         let receive = if has_body { Receive::Open } else { Receive::None };
         let send = Send::Waiting;
-        Self { receive, send, received: 0, tunnel: false, most: 0, declared: None, bodiless: false, queued: 0 }
+        Self {
+            receive,
+            send,
+            received: 0,
+            tunnel: false,
+            most: 0,
+            waits: false,
+            held: None,
+            declared: None,
+            bodiless: false,
+            queued: 0,
+        }
     }
 
     fn receive(&mut self, input: Input) -> Result<(), Error> {
@@ -183,17 +198,53 @@ impl Exchange {
     pub(crate) fn pull(&mut self, most: usize) -> Result<(), Error> {
         self.receive(Input::Pull)?;
         self.most = most.max(1);
+        self.waits = true;
         Ok(())
     }
 
-    /// The most a waiting reader takes.
+    /// The caller takes chunks as they come: each is pulled when the one before has been given. Its reader has taken `taken`
+    /// bytes more, and waits or not. Bytes that are on their way to it answer its wait.
+    pub(crate) fn read_on(&mut self, most: usize, taken: usize, waits: bool) -> Result<(), Error> {
+        let held = match self.held {
+            Some(held) => held.saturating_sub(taken),
+            None => {
+                self.pull(most)?;
+                0
+            }
+        };
+        self.held = Some(held);
+        self.waits = waits && held == 0;
+        Ok(())
+    }
+
+    /// The most that the caller takes of what comes.
     pub(crate) fn pulling(&self) -> Option<usize> {
         (self.receive == Receive::Pulling).then_some(self.most)
     }
 
-    /// The waiting reader has got its chunk.
-    pub(crate) fn pulled(&mut self) {
+    /// The caller has been given a chunk.
+    pub(crate) fn pulled(&mut self, bytes: usize) {
         let _ = self.receive(Input::Chunk);
+        self.waits = false;
+        if let Some(held) = &mut self.held {
+            *held += bytes;
+            let _ = self.receive(Input::Pull);
+        }
+    }
+
+    /// Bytes that the caller was given and its reader has not taken.
+    pub(crate) fn held(&self) -> usize {
+        self.held.unwrap_or(0)
+    }
+
+    /// The caller takes chunks as they come.
+    pub(crate) fn reads_on(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// A reader waits.
+    pub(crate) fn waiting(&self) -> bool {
+        self.receive == Receive::Pulling && self.waits
     }
 
     /// All of the body has been given to the caller.

@@ -113,6 +113,71 @@ fn no_more_of_a_body_is_read_ahead_than_the_limit_however_often_it_is_turned() {
 }
 
 #[test]
+fn a_body_that_is_read_on_comes_by_itself_and_no_further_than_it_is_taken() {
+    run(async {
+        const MOST: usize = 1 << 16;
+        let mut config = Config::default();
+        config.limits.buffered_bytes = MOST as u32;
+        let mut rig = Rig::with(1 << 20, config);
+        rig.engine.pull_requests(1);
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n";
+        rig.client.send(&(head.to_owned() + &"x".repeat(200_000))).await;
+        let (key, ..) = rig.request().await;
+        assert!(rig.quiet().await, "nobody has asked for the body");
+        let (mut came, mut taken, mut last) = (0, 0, 0);
+        while taken < 200_000 {
+            rig.engine.read_on(key, 50_000, last, (came == taken).then_some(rig.now));
+            while came < 200_000 && came < taken + MOST {
+                let length = rig.chunk().await.len();
+                assert!(length <= 50_000);
+                came += length;
+            }
+            if came == 200_000 {
+                assert!(matches!(rig.event().await, Event::End { .. }));
+                break;
+            }
+            assert_eq!(came, taken + MOST);
+            assert!(rig.engine.is_full(key));
+            assert!(rig.quiet().await, "no more until some has been taken");
+            assert!(rig.engine.bytes_read() <= (head.len() + came) as u64);
+            last = 20_000.min(came - taken);
+            taken += last;
+        }
+        rig.engine.read_on(key, 50_000, 1000, None);
+        assert_eq!(rig.pull(key, 1), Err(Code::Closed));
+    });
+}
+
+#[test]
+fn a_body_that_is_read_on_is_late_only_for_a_reader_that_waits() {
+    run(async {
+        let mut config = Config::default();
+        config.timeouts.body_idle = Some(Duration::from_secs(4));
+        let mut rig = Rig::with(1 << 16, config);
+        rig.engine.pull_requests(1);
+        rig.client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n123").await;
+        let (key, ..) = rig.request().await;
+        rig.engine.read_on(key, 100, 0, Some(rig.now));
+        assert_eq!(rig.chunk().await, "123");
+        // The reader is told to wait for what is on its way to it.
+        rig.engine.read_on(key, 100, 0, Some(rig.now));
+        for _ in 0..3 {
+            rig.pass(Duration::from_secs(4));
+            assert!(rig.quiet().await, "it has something to take");
+        }
+        // It has taken that, a second ago, and this is heard of only now.
+        let since = rig.now;
+        rig.pass(Duration::from_secs(1));
+        rig.engine.read_on(key, 100, 3, Some(since));
+        rig.pass(Duration::from_millis(2_999));
+        assert!(rig.quiet().await);
+        rig.pass(Duration::from_millis(1));
+        let Event::BodyFailed { error, .. } = rig.event().await else { panic!("not failed") };
+        assert_eq!(error.code(), Code::BodyTimeout);
+    });
+}
+
+#[test]
 fn a_body_is_read_as_it_is_pulled_and_100_goes_out_with_the_first_pull() {
     run(async {
         let mut rig = Rig::new(1 << 16);

@@ -223,6 +223,45 @@ fn window_is_given_back_as_chunks_are_pulled() {
 }
 
 #[test]
+fn window_is_given_back_as_what_came_by_itself_is_taken() {
+    run(local(async {
+        // That of a stream is a sixteenth of the connection's.
+        const WINDOW: usize = 1 << 16;
+        let mut rig = Rig::new(1 << 20);
+        rig.engine.pull_requests(17);
+        let (mut sender, _connection) = client(&mut rig).await;
+        let mut bodies = Vec::new();
+        let mut keys = Vec::new();
+        for _ in 0..17 {
+            let (_, mut body) = sender.send_request(request(Method::POST, "/"), false).unwrap();
+            body.send_data(Bytes::from(vec![1; WINDOW]), false).unwrap();
+            bodies.push(body);
+            let key = rig.request().await.0;
+            rig.engine.read_on(key, WINDOW, 0, Some(rig.now));
+            keys.push(key);
+            let mut came = 0;
+            while keys.len() < 17 && came < WINDOW {
+                came += rig.chunk().await.len();
+            }
+            assert!(rig.engine.is_full(key));
+        }
+        assert!(rig.quiet().await, "sixteen readers that take nothing leave no window");
+        rig.engine.read_on(keys[0], WINDOW, 30_000, None);
+        let mut last = 0;
+        while last < 30_000 {
+            last += rig.chunk().await.len();
+        }
+        assert!(rig.quiet().await);
+        assert_eq!(last, 30_000, "as much as one of them has taken");
+        rig.engine.reset(keys[1].stream, ResetReason::Cancel);
+        assert!(matches!(rig.event().await, Event::Failed { key, .. } if key == keys[1]));
+        while last < WINDOW {
+            last += rig.chunk().await.len();
+        }
+    }));
+}
+
+#[test]
 fn a_body_is_read_to_its_end_beside_ten_that_nobody_reads() {
     run(local(async {
         const LENGTH: usize = 1 << 20;

@@ -22,6 +22,8 @@ use crate::{
 
 /// Prepared heads of one loop at most.
 const PREPARED_MAX: u32 = 1 << 16;
+/// The most bytes of one chunk of a request's body.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// The fields of the prepared heads, by number. A head that is not valid is told to each who sends it.
 pub type PreparedHeads = Vec<Option<Result<ResponseFields, Error>>>;
@@ -29,6 +31,7 @@ pub type PreparedHeads = Vec<Option<Result<ResponseFields, Error>>>;
 impl IoLoop {
     /// Applies all commands of a submission, in order.
     pub fn apply(&mut self, submission: Submission) {
+        let told_at = submission.quiet_since.unwrap_or(self.now);
         for command in Commands::of(&submission) {
             match command.kind {
                 CommandKind::PullConnections => self.want_connections(command.aux),
@@ -36,16 +39,16 @@ impl IoLoop {
                 CommandKind::CloseAll => self.end_all(|connection| connection.engine.close()),
                 CommandKind::Prepare => self.prepare(&command),
                 CommandKind::Release => self.table.release(command.key.connection),
-                _ => self.apply_to_connection(command),
+                _ => self.apply_to_connection(command, told_at),
             }
         }
     }
 
-    fn apply_to_connection(&mut self, command: Command) {
+    fn apply_to_connection(&mut self, command: Command, told_at: Instant) {
         let (key, kind) = (command.key, command.kind);
         // A connection that is over has said so already, in events that JavaScript has yet to take.
         self.with_connection(key.connection, |this, connection| {
-            if let Err(error) = run(connection, &this.prepared, command, this.now) {
+            if let Err(error) = run(connection, &this.prepared, command, told_at) {
                 this.outbox.rejected(key, kind, &error);
             }
             None
@@ -119,6 +122,11 @@ fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, 
             Ok(())
         }
         CommandKind::PullChunk => connection.engine.pull_chunk(key, command.aux as usize, now),
+        CommandKind::ReadOn => {
+            let waits = (command.flags & command_flags::WAITS != 0).then_some(now);
+            connection.engine.read_on(key, CHUNK_BYTES, command.aux as usize, waits);
+            Ok(())
+        }
         CommandKind::Drain => {
             connection.engine.drain();
             Ok(())

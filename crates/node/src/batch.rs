@@ -251,10 +251,11 @@ impl Outbox {
         }
     }
 
-    /// Body bytes.
-    pub fn chunk(&mut self, key: Key, chunk: Bytes) {
+    /// Body bytes. `full`: no more are read until some have been taken.
+    pub fn chunk(&mut self, key: Key, chunk: Bytes, full: bool) {
         let mut record = record(EventKind::Chunk, key);
         record[A] = self.chunk_bytes(chunk, self.capacity);
+        record[B] = u32::from(full);
         self.push(&record);
     }
 

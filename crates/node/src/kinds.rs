@@ -75,6 +75,7 @@ kinds! {
         DrainAll = "drain-all",
         CloseAll = "close-all",
         Prepare = "prepare",
+        ReadOn = "read-on",
     }
 }
 
@@ -96,6 +97,10 @@ pub mod command_flags {
     pub const PREPARED: u32 = 1;
     /// The head is a trailer section, and there is one.
     pub const TRAILERS: u32 = 2;
+    /// The reader has taken all that it was given, and waits.
+    pub const WAITS: u32 = 4;
+    /// The I/O thread need not be woken for it.
+    pub const QUIET: u32 = 8;
 }
 
 #[cfg(test)]
@@ -106,11 +111,11 @@ mod tests {
     fn numbers_and_kinds_belong_together() {
         assert_eq!(EventKind::Connection.number(), 1);
         assert_eq!(EventKind::Stopped.number(), 12);
-        assert_eq!(CommandKind::Prepare.number(), 16);
+        assert_eq!(CommandKind::ReadOn.number(), 17);
         for &kind in CommandKind::ALL {
             assert_eq!(CommandKind::from_number(kind.number()), Some(kind));
         }
         assert_eq!(CommandKind::from_number(0), None);
-        assert_eq!(CommandKind::from_number(17), None);
+        assert_eq!(CommandKind::from_number(18), None);
     }
 }

@@ -91,9 +91,13 @@ struct Waiting {
 
 impl Inbox {
     fn put(&self, put: impl FnOnce(&mut Work)) {
+        self.put_and(true, put);
+    }
+
+    fn put_and(&self, wake: bool, put: impl FnOnce(&mut Work)) {
         let mut waiting = lock(&self.state);
         put(&mut waiting.work);
-        let sleeper = waiting.sleeper.take();
+        let sleeper = if wake { waiting.sleeper.take() } else { None };
         drop(waiting);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -105,9 +109,9 @@ impl Inbox {
         self.put(|work| work.ready.push(connection));
     }
 
-    /// Commands from JavaScript.
+    /// Commands from JavaScript. Quiet ones let a sleeper sleep: it finds them when it is woken for something else.
     pub fn submit(&self, submission: Submission) {
-        self.put(|work| work.submissions.push(submission));
+        self.put_and(submission.quiet_since.is_none(), |work| work.submissions.push(submission));
     }
 
     /// The thread ends as soon as it sees this.
@@ -157,7 +161,9 @@ mod tests {
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     };
-    use std::task::Wake;
+    use std::{task::Wake, time::Instant};
+
+    use bytes::Bytes;
 
     use super::*;
     use crate::batch::Batch;
@@ -196,6 +202,28 @@ mod tests {
         assert_eq!((work.ready, work.stop, work.gates), (vec![3, 4], true, false));
         inbox.ready(5);
         assert_eq!(count.0.load(SeqCst), 1, "nobody sleeps");
+    }
+
+    #[test]
+    fn a_sleeper_sleeps_on_over_what_is_quiet_and_finds_it() {
+        let quiet = || Submission {
+            words: Vec::new(),
+            bytes: Bytes::new(),
+            blobs: Vec::new(),
+            quiet_since: Some(Instant::now()),
+        };
+        let (inbox, count) = (Inbox::default(), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        assert!(inbox.sleep(&waker));
+        inbox.submit(quiet());
+        assert_eq!(count.0.load(SeqCst), 0);
+        inbox.ready(3);
+        assert_eq!(count.0.load(SeqCst), 1);
+        let mut work = Work::default();
+        inbox.take(&mut work);
+        assert_eq!((work.submissions.len(), work.ready), (1, vec![3]));
+        inbox.submit(quiet());
+        assert!(!inbox.sleep(&waker), "who is awake looks at it first");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn crossing() -> (Up, Down) {
 }
 
 fn command() -> Submission {
-    Submission { words: vec![0; 8], bytes: Bytes::new(), blobs: Vec::new() }
+    Submission { words: vec![0; 8], bytes: Bytes::new(), blobs: Vec::new(), quiet_since: None }
 }
 
 #[test]

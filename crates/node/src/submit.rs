@@ -4,7 +4,7 @@
 //!
 //! Hot: runs once per command. Fields are read where they lie in the batch's bytes.
 
-use std::ops::Range;
+use std::{ops::Range, time::Instant};
 
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -15,12 +15,15 @@ use hyperpull::{
 };
 
 use crate::{
-    kinds::{BLOB, COMMAND_WORDS, CommandKind},
+    kinds::{BLOB, COMMAND_WORDS, CommandKind, command_flags},
     names::HEADER_NAMES,
 };
 
 /// In a field's first u16: the rest is a number of [`HEADER_NAMES`].
 const NUMBERED: u16 = 0x8000;
+
+/// In a record's first word.
+const QUIET: u32 = command_flags::QUIET << 8;
 
 /// What one `submit` handed over.
 pub struct Submission {
@@ -30,6 +33,13 @@ pub struct Submission {
     pub bytes: Bytes,
     /// What a body length of [`BLOB`] stands for, in record order.
     pub blobs: Vec<Bytes>,
+    /// When it was handed over, if nobody is woken for it.
+    pub quiet_since: Option<Instant>,
+}
+
+/// Nobody need be woken for these records.
+pub fn is_quiet(words: &[u32]) -> bool {
+    words.chunks_exact(COMMAND_WORDS).all(|record| record[0] & QUIET != 0)
 }
 
 /// One command.
@@ -177,7 +187,7 @@ mod tests {
 
     fn submission(words: &[u32], bytes: &'static [u8]) -> Submission {
         let blobs = vec![Bytes::from_static(b"blob")];
-        Submission { words: words.to_vec(), bytes: Bytes::from_static(bytes), blobs }
+        Submission { words: words.to_vec(), bytes: Bytes::from_static(bytes), blobs, quiet_since: None }
     }
 
     #[test]
@@ -220,6 +230,13 @@ mod tests {
         let Some(write) = commands.next() else { panic!("no write") };
         assert_eq!((write.kind, write.flags, write.aux, &write.body[..]), (CommandKind::Write, 2, 9, &b"blob"[..]));
         assert!(commands.next().is_none());
+    }
+
+    #[test]
+    fn one_loud_command_makes_all_of_them_loud() {
+        let (quiet, loud) = ([17 | 8 << 8, 1, 1, 0, 0, 0, 0, 9], [17, 1, 1, 0, 0, 0, 0, 9]);
+        assert!(is_quiet(&quiet));
+        assert!(!is_quiet(&[quiet, loud].concat()));
     }
 
     #[test]

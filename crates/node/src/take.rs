@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn a_batch_larger_than_the_memory_is_taken_in_pieces() {
         let outlet = outlet(|outbox| {
-            outbox.chunk(KEY, Bytes::from(vec![b'a'; 3000]));
-            outbox.chunk(KEY, Bytes::from(vec![b'b'; 3000]));
+            outbox.chunk(KEY, Bytes::from(vec![b'a'; 3000]), false);
+            outbox.chunk(KEY, Bytes::from(vec![b'b'; 3000]), false);
             outbox.upgraded(KEY);
             outbox.stopped();
         });
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn large_chunks_are_blobs_in_record_order() {
         let outlet = outlet(|outbox| {
-            outbox.chunk(KEY, Bytes::from(vec![b'a'; CAPACITY_MIN + 1]));
-            outbox.chunk(KEY, Bytes::from_static(b"small"));
-            outbox.chunk(KEY, Bytes::from(vec![b'c'; 100_000]));
+            outbox.chunk(KEY, Bytes::from(vec![b'a'; CAPACITY_MIN + 1]), false);
+            outbox.chunk(KEY, Bytes::from_static(b"small"), false);
+            outbox.chunk(KEY, Bytes::from(vec![b'c'; 100_000]), false);
         });
         let mut staging = Staging::default();
         let (count, events, _) = take(&mut staging, &outlet, 24);

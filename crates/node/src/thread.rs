@@ -1,6 +1,6 @@
 //! The JavaScript thread's side of one I/O loop, wherever that runs.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle};
+use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle, time::Instant};
 
 use bytes::Bytes;
 #[cfg(not(unix))]
@@ -26,7 +26,7 @@ use crate::{
     mailbox::Outlet,
     memory::{Memory, ThreadMemory},
     shared::Shared,
-    submit::Submission,
+    submit::{self, Submission},
     take::Staging,
 };
 
@@ -145,7 +145,9 @@ impl ThreadHandle {
         let (Some(words), Some(bytes)) = (words, all_bytes.get(..bytes as usize)) else {
             return Err(napi::Error::new(Status::InvalidArg, "submit: more than the memory holds"));
         };
-        let submission = Submission { words: words.to_vec(), bytes: Bytes::copy_from_slice(bytes), blobs };
+        let quiet_since = submit::is_quiet(words).then(Instant::now);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let submission = Submission { words: words.to_vec(), bytes, blobs, quiet_since };
         if let Some(inbox) = self.shared.inboxes.get(self.index) {
             inbox.submit(submission);
         }

@@ -92,7 +92,7 @@ impl IoLoop {
                 connection.credits = connection.credits.saturating_sub(1);
                 self.request(connection, key, head, body);
             }
-            Event::Chunk { key, bytes } => self.outbox.chunk(key, bytes),
+            Event::Chunk { key, bytes } => self.outbox.chunk(key, bytes, connection.engine.is_full(key)),
             Event::End { key, trailers } => self.outbox.end(key, trailers.map(|trailers| *trailers)),
             Event::BodyFailed { key, error } => self.outbox.body_failed(key, &error),
             Event::Written { key, bytes } => self.outbox.written(key, bytes),

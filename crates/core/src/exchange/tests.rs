@@ -192,7 +192,7 @@ impl Account {
                 self.pulls += 1;
             }
             Step::Chunk if pulling => {
-                exchange.pulled();
+                exchange.pulled(1);
                 self.pulled += 1;
             }
             Step::End | Step::Fail if receiving => {

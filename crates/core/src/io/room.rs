@@ -4,6 +4,8 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
+    mem,
     thread::LocalKey,
 };
 
@@ -19,9 +21,12 @@ const TEXTS: usize = 128;
 const TEXT_BYTES: usize = 4 << 10;
 /// Bytes of the memory that small pieces share.
 const SHARED_BYTES: usize = 4 << 10;
+/// Buffers kept that chunks were cut from: as many as one body may have on their way to who takes them.
+const CUT: usize = 12;
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static CUT_UP: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
     static SHARED: Cell<BytesMut> = Cell::default();
     static TEXT: Pool<Vec<u8>> = const { Pool::new(TEXTS) };
 }
@@ -73,10 +78,27 @@ pub(crate) fn settle(buffer: &mut BytesMut) {
         return;
     }
     let rest = if buffer.is_empty() { BytesMut::new() } else { BytesMut::from(&buffer[..]) };
-    let mut spare = std::mem::replace(buffer, rest);
+    let mut spare = mem::replace(buffer, rest);
     spare.clear();
     // A thread that ends keeps none.
     let _ = BUFFER.try_with(|cell| cell.set(Some(spare)));
+}
+
+/// Gives `buffer`, of which all has been cut off, room for `bytes`: that of a buffer before it whose chunks have all been dropped, if
+/// there is one. What goes to and fro between threads would else be given back to the system on one of them, and asked for on the other.
+pub(crate) fn renew(buffer: &mut BytesMut, bytes: usize) {
+    // A thread that ends keeps none.
+    let _ = CUT_UP.try_with(|cut_up| {
+        let mut cut_up = cut_up.borrow_mut();
+        cut_up.push_back(mem::take(buffer));
+        let free = cut_up.iter_mut().position(|buffer| buffer.try_reclaim(bytes));
+        if let Some(free) = free.and_then(|free| cut_up.remove(free)) {
+            *buffer = free;
+        } else if cut_up.len() > CUT {
+            cut_up.pop_front();
+        }
+    });
+    buffer.reserve(bytes);
 }
 
 /// Copies a text, to be kept in slices. Small ones lie side by side: one that is kept for long holds no more than that.

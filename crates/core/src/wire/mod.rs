@@ -70,6 +70,9 @@ pub(crate) trait Wire: Commands {
 pub(crate) trait Commands {
     fn pull_requests(&mut self, more: u32);
     fn pull_chunk(&mut self, key: Key, max: usize, now: Instant) -> Result<(), Error>;
+    fn read_on(&mut self, key: Key, max: usize, taken: usize, waits: Option<Instant>);
+    /// No more of the body is read until more of it has been taken.
+    fn is_full(&mut self, key: Key) -> bool;
     fn send(
         &mut self,
         key: Key,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::io::room;
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
 /// Pieces shorter than this are copied together; longer ones are kept as they came.
@@ -46,9 +47,13 @@ impl Received {
     /// Room for at most `bytes` more behind what has come, to be read into. What was read is counted by `grown`.
     pub(super) fn space(&mut self, bytes: usize) -> Limit<&mut BytesMut> {
         let room = self.tail.capacity() - self.tail.len();
+        // No room is made while there is some, for that would move what is there.
         if room < bytes.min(LEAST_SPACE) {
-            // No room is made while there is some, for that would move what is there.
-            self.tail.reserve(bytes);
+            if self.tail.is_empty() {
+                room::renew(&mut self.tail, bytes);
+            } else {
+                self.tail.reserve(bytes);
+            }
         }
         let room = self.tail.capacity() - self.tail.len();
         (&mut self.tail).limit(bytes.min(room))

@@ -103,7 +103,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
         let Some(max) = self.exchange.pulling() else { return };
         if !self.incoming.is_empty() {
             let bytes = self.incoming.split_to(max.min(self.incoming.len())).freeze();
-            self.exchange.pulled();
+            self.exchange.pulled(bytes.len());
             events.push_back(Event::Chunk { key: self.key, bytes });
         } else if self.incoming_ended {
             self.exchange.body_ended();
@@ -182,6 +182,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
     fn pull_chunk(&mut self, key: Key, max: usize, _: Instant) -> Result<(), Error> {
         self.check(key)?;
         self.exchange.pull(max)
+    }
+
+    /// The request's body has been read.
+    fn read_on(&mut self, _: Key, _: usize, _: usize, _: Option<Instant>) {}
+
+    fn is_full(&mut self, _: Key) -> bool {
+        true
     }
 
     fn send(&mut self, key: Key, _: ResponseHead, _: Bytes, _: Option<HeaderMap>, _: Instant) -> Result<(), Error> {

@@ -28,7 +28,9 @@ use crate::{
 /// Bodies up to this length are taken along with the head when they have come with it.
 const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// Bytes of a body that are read ahead of the pulls, once there was one.
-const READ_AHEAD_BYTES: usize = 256 << 10;
+const READ_AHEAD_BYTES: usize = 512 << 10;
+/// Room for a read at most.
+const MOST_READ: usize = 128 << 10;
 /// Room for the first read of a body; it doubles as long as reads fill it.
 const FIRST_READ_BYTES: usize = 16 << 10;
 
@@ -148,10 +150,15 @@ impl RequestBytes {
             }
         };
         if read == self.read_bytes {
-            self.read_bytes = (read * 2).min(READ_AHEAD_BYTES);
+            self.read_bytes = (read * 2).min(MOST_READ);
         }
         Poll::Ready(Ok(read))
     }
+}
+
+/// Bytes of a body that may be read and not taken.
+pub(super) fn read_ahead(limits: &Limits) -> usize {
+    READ_AHEAD_BYTES.min(limits.buffered_bytes as usize)
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
@@ -178,7 +185,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             return Ok(());
         }
         let limits = &self.config.limits;
-        let most = READ_AHEAD_BYTES.min(limits.buffered_bytes as usize);
+        let most = read_ahead(limits).saturating_sub(current.exchange.held());
         while body.is_coming() && body.received.len() < most {
             let before = body.received.len();
             let mut step = body.decode(&mut self.incoming, limits);
@@ -217,15 +224,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         Ok(())
     }
 
-    /// Answers the caller's pull of a chunk, if there is one and something to answer it with.
+    /// Answers the caller's pull of a chunk, or all that there will be, if there is something to answer it with.
     pub(super) fn feed(&mut self, turn: &mut Turn<'_, '_>) {
         let Answering::Current(current) = &mut self.answering else { return };
         let (Some(max), Some(body)) = (current.exchange.pulling(), &mut current.body) else { return };
         let key = current.key;
-        if !body.received.is_empty() {
-            current.exchange.pulled();
-            turn.events.push_back(Event::Chunk { key, bytes: body.received.take(max) });
-            return;
+        while !body.received.is_empty() {
+            let bytes = body.received.take(max);
+            current.exchange.pulled(bytes.len());
+            turn.events.push_back(Event::Chunk { key, bytes });
+            if current.exchange.pulling().is_none() {
+                return;
+            }
         }
         match body.outcome.take() {
             None => {}

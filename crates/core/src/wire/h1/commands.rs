@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Answering, Current, H1, STREAM,
+    body::read_ahead,
     encode::{self, Framing, Head},
 };
 use crate::{
@@ -30,6 +31,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         self.current(key)?.exchange.pull(max)?;
         self.waiting_since = now;
         Ok(())
+    }
+
+    fn read_on(&mut self, key: Key, max: usize, taken: usize, waits: Option<Instant>) {
+        if let Ok(current) = self.current(key)
+            && current.exchange.read_on(max, taken, waits.is_some()).is_ok()
+            && let Some(since) = waits
+        {
+            self.waiting_since = self.waiting_since.max(since);
+        }
+    }
+
+    fn is_full(&mut self, key: Key) -> bool {
+        let most = read_ahead(&self.config.limits);
+        self.current(key).map_or(true, |current| current.exchange.held() >= most)
     }
 
     fn send(

@@ -177,6 +177,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             self.eof = true;
         }
         let of_body = match &self.answering {
+            Answering::Current(Current { body: Some(body), exchange, .. }) if body.is_coming() => {
+                body.received() + exchange.held()
+            }
             Answering::Current(Current { body: Some(body), .. }) => body.received(),
             _ => 0,
         };
@@ -246,7 +249,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             return Some(End::Upgraded(key));
         }
         let bytes = current.exchange.ended()?;
-        if current.exchange.pulling().is_some() {
+        if current.exchange.waiting() {
             let error = Error::new(Code::Closed, "the response was sent before the body was read");
             turn.events.push_back(Event::BodyFailed { key, error });
         }
@@ -289,6 +292,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 let body_late = due(self.waiting_since, timeout).is_some_and(|due| turn.now >= due);
                 if current.exchange.pulling().is_none() || !body_late {
                     return stalled();
+                }
+                if !current.exchange.waiting() {
+                    // A wait that begins from here on is told with its time.
+                    self.waiting_since = turn.now;
+                    return None;
                 }
                 current.exchange.body_failed();
                 current.body = None;

@@ -160,23 +160,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     pub(super) fn look(&mut self, turn: &mut Turn<'_, '_>) {
         let mut awake = mem::take(&mut self.awake);
         for id in awake.drain(..) {
-            let Some(stream) = self.streams.get_mut(id) else { continue };
-            stream.awake = false;
-            let key = stream.key;
-            match stream.feed() {
-                Fed::Nothing => {}
-                Fed::Chunk(bytes) => {
-                    self.taken_of(id, bytes.len());
-                    turn.events.push_back(Event::Chunk { key, bytes });
-                }
-                Fed::End(trailers) => {
-                    let over = stream.over();
-                    turn.events.push_back(Event::End { key, trailers: trailers.map(Box::new) });
-                    if over {
-                        self.remove(id, turn.now);
+            while let Some(stream) = self.streams.get_mut(id) {
+                stream.awake = false;
+                let key = stream.key;
+                match stream.feed() {
+                    Fed::Nothing => break,
+                    Fed::Chunk(bytes) => {
+                        if !stream.exchange.reads_on() {
+                            self.taken_of(id, bytes.len());
+                        }
+                        turn.events.push_back(Event::Chunk { key, bytes });
                     }
+                    Fed::End(trailers) => {
+                        let over = stream.over();
+                        turn.events.push_back(Event::End { key, trailers: trailers.map(Box::new) });
+                        if over {
+                            self.remove(id, turn.now);
+                        }
+                    }
+                    Fed::Failed(error) => turn.events.push_back(Event::BodyFailed { key, error }),
                 }
-                Fed::Failed(error) => turn.events.push_back(Event::BodyFailed { key, error }),
             }
         }
         // Its room is kept.

@@ -34,6 +34,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         Ok(())
     }
 
+    fn read_on(&mut self, key: Key, max: usize, taken: usize, waits: Option<Instant>) {
+        let Ok(stream) = self.stream(key) else { return };
+        if stream.exchange.read_on(max, taken, waits.is_some()).is_err() {
+            return;
+        }
+        let expects_continue = stream.expects_continue;
+        if let Some(since) = waits {
+            stream.pulled_at = since;
+            self.soonest = earlier(self.soonest, due(since, self.config.timeouts.body_idle));
+        }
+        if expects_continue {
+            // Fails only for an answer that has begun, which is one, too.
+            let _ = self.inform(key, StatusCode::CONTINUE, ResponseFields::new());
+        }
+        if taken > 0 {
+            self.taken_of(key.stream, taken);
+        }
+        self.awaken(key.stream);
+    }
+
+    /// The peer's window is opened as the reader takes, and others wait for that of the connection.
+    fn is_full(&mut self, _: Key) -> bool {
+        true
+    }
+
     fn send(
         &mut self,
         key: Key,

@@ -263,7 +263,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     fn remove(&mut self, id: u32, now: Instant) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let (listed, pulled, left) = (stream.listed, stream.pulled, stream.incoming.len());
+        let (listed, pulled) = (stream.listed, stream.pulled);
+        let left = stream.incoming.len() + stream.exchange.held();
         if listed {
             self.sending.retain(|&sending| sending != id);
         }

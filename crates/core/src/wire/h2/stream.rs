@@ -132,7 +132,7 @@ impl Stream {
 
     /// A reader waits for a body. One that waits for a tunnel may do so for as long as it likes.
     pub(super) fn pulls_body(&self) -> bool {
-        self.exchange.pulling().is_some() && !self.tunnel
+        self.exchange.waiting() && !self.tunnel
     }
 
     /// When the peer has kept it waiting for too long.
@@ -192,8 +192,9 @@ impl Stream {
     pub(super) fn feed(&mut self) -> Fed {
         let Some(max) = self.exchange.pulling() else { return Fed::Nothing };
         if !self.incoming.is_empty() {
-            self.exchange.pulled();
-            return Fed::Chunk(self.incoming.take(max));
+            let bytes = self.incoming.take(max);
+            self.exchange.pulled(bytes.len());
+            return Fed::Chunk(bytes);
         }
         if let Some(error) = self.failure.take() {
             self.exchange.body_failed();
