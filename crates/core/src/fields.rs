@@ -161,6 +161,23 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
 /// What nearly all heads of h1 begin with: one that does goes out in the memory that its fields were written to.
 pub(crate) const STATUS_OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
+/// Has no byte that no field value may have (RFC 9110 section 5.5): no control but the tab, which few have.
+fn is_value(value: &[u8]) -> bool {
+    let mut words = value.as_chunks().0.iter().chain(value.last_chunk());
+    let plain = value.len() >= 8 && words.all(|word| !has_control(*word));
+    plain || value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// One of eight bytes is below the space, or DEL.
+fn has_control(word: [u8; 8]) -> bool {
+    let word = u64::from_le_bytes(word);
+    let other_than_del = word ^ (ONES * 0x7f);
+    // The highest bit of the first such byte at least.
+    let below = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    let del = other_than_del.wrapping_sub(ONES) & !other_than_del;
+    (below | del) & (ONES << 7) != 0
+}
+
 /// The fields of a response, checked as they are pushed. What speaks of the framing and of the connection is noted, and
 /// written by whoever frames the answer.
 #[derive(Clone, Debug)]
@@ -243,7 +260,7 @@ impl ResponseFields {
     /// Appends a field, of which white space around the value is no part (RFC 9110 section 5.5). Fails with `InvalidHeader`
     /// for a byte that no value may have, for a Content-Length that is none or a second one, and for Transfer-Encoding.
     pub fn push(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Error> {
-        if !value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
+        if !is_value(value) {
             let message = format!("the value of {name} has a byte that no field value may have");
             return Err(Error::new(Code::InvalidHeader, message));
         }
@@ -380,6 +397,18 @@ mod tests {
                 for at in 0..length {
                     let text: Vec<u8> = (0..length).map(|i| if i < at { byte ^ 1 << (i % 8) } else { byte }).collect();
                     assert_eq!(find(&text, byte), Some(at));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_that_no_value_may_have_is_found_wherever_it_is() {
+        for byte in 0..=u8::MAX {
+            for length in 1..20 {
+                for at in 0..length {
+                    let value: Vec<u8> = (0..length).map(|i| if i == at { byte } else { 0xff - i as u8 }).collect();
+                    assert_eq!(is_value(&value), byte == b'\t' || !byte.is_ascii_control(), "{value:?}");
                 }
             }
         }
