@@ -14,21 +14,21 @@ const SHORT = 64
 /** A short text that is seen once in so many is tried as the one that is sent again and again. */
 const TRIES = 16
 
-/** What a text came to when it was written: `length` bytes, eight in each double. */
+/** What a text came to when it was written: `length` bytes, eight in each double. Most are two at most, and need no loop. */
 export interface Written {
   readonly text: string
   readonly length: number
+  readonly first: number
+  readonly second: number
   readonly doubles: Float64Array
 }
-
-const NOTHING: Written = { text: '', length: 0, doubles: new Float64Array(0) }
 
 /** Memory to write in: byte by byte, or several at once. */
 export class Memory {
   readonly bytes: RawBuffer
   readonly view: DataView
   /** A short text that may come again. */
-  private again = NOTHING
+  private again: Written = { text: '', length: 0, first: 0, second: 0, doubles: new Float64Array(0) }
   private tries = 0
 
   constructor(size: number) {
@@ -43,14 +43,16 @@ export class Memory {
     if (text === again.text) return this.repeat(at, again)
     if (text.length > SHORT) return this.bytes.utf8Write(text, at)
     const length = this.putShort(at, text)
-    if (length > 0 && ++this.tries % TRIES === 0) this.again = this.remember(text, at, length) ?? NOTHING
+    if (length > 0 && ++this.tries % TRIES === 0) this.again = this.remember(text, at, length) ?? this.again
     return length
   }
 
-  /** Writes again and gives the length. Up to seven bytes behind it may be changed. */
-  repeat(at: number, { length, doubles }: Written): number {
+  /** Writes again and gives the length. Up to eight bytes behind it may be changed. */
+  repeat(at: number, { length, first, second, doubles }: Written): number {
     const { view } = this
-    for (let i = 0; i < length; i += 8) view.setFloat64(at + i, doubles[i >> 3], true)
+    view.setFloat64(at, first, true)
+    if (length > 8) view.setFloat64(at + 8, second, true)
+    for (let i = 16; i < length; i += 8) view.setFloat64(at + i, doubles[i >> 3], true)
     return length
   }
 
@@ -59,7 +61,8 @@ export class Memory {
     const bytes = new Uint8Array((length + 7) & ~7)
     bytes.set(this.bytes.subarray(at, at + length))
     const doubles = new Float64Array(bytes.buffer)
-    return doubles.some(Number.isNaN) ? null : { text, length, doubles }
+    const [first, second = 0] = doubles
+    return doubles.some(Number.isNaN) ? null : { text, length, first, second, doubles }
   }
 
   /** Writes a short text as UTF-8 and gives its length. Up to three bytes behind it may be changed. */
