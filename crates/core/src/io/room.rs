@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 const BUFFER_BYTES: usize = 8 << 10;
 /// A buffer with less room than this is made larger before it is read into.
 const LEAST_READ: usize = 2 << 10;
-/// Texts kept: those of a turn's requests on h2, which become those of their responses.
+/// Texts kept: those of a turn's requests on h2, which become those of their responses, and what goes out.
 const TEXTS: usize = 128;
 /// A text with more room than this is not kept.
 const TEXT_BYTES: usize = 4 << 10;
