@@ -143,6 +143,29 @@ fn a_body_is_read_beside_fifteen_that_nobody_reads() {
 }
 
 #[test]
+fn a_window_that_our_settings_make_smaller_is_given_back_all_the_same() {
+    run(async {
+        const WINDOW: usize = 1 << 14;
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 16 * WINDOW as u32;
+        let mut rig = Rig::with(1 << 22, config);
+        rig.engine.pull_requests(1);
+        let unheard = preface(1 << 16);
+        let (unheard, acknowledgement) = unheard.split_at(unheard.len() - 9);
+        let mut client = Client::saying(&mut rig, unheard).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        client.send(&data(1, WINDOW)).await;
+        rig.pull(key, WINDOW).unwrap();
+        assert_eq!(rig.chunk().await.len(), WINDOW);
+        client.send(acknowledgement).await;
+        assert!(rig.quiet().await);
+        let of_stream =
+            client.received().into_iter().find(|&(kind, _, stream, _)| (kind, stream) == (WINDOW_UPDATE, 1));
+        assert_eq!(of_stream.unwrap().3, (WINDOW as u32).to_be_bytes());
+    });
+}
+
+#[test]
 fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
     run(async {
         let mut rig = Rig::new(1 << 22);

@@ -48,9 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
             // Fails only for an answer that has begun, which is one, too.
             let _ = self.inform(key, StatusCode::CONTINUE, ResponseFields::new());
         }
-        if taken > 0 {
-            self.taken_of(key.stream, taken);
-        }
+        self.taken_of(key.stream, taken);
         self.awaken(key.stream);
     }
 

@@ -8,8 +8,9 @@ use super::{
     H2,
     frame::{self, MAX_31, Reason},
     receive::{Broken, broken},
-    stream::Coming,
+    stream::{Coming, Stream},
 };
+use crate::io::outgoing::Outgoing;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// So many bytes of a stream have been taken: their window is given back, to it and to the connection.
@@ -18,12 +19,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             && stream.coming != Coming::Ended
         {
             stream.taken += bytes as u32;
-            // Before the window is shut, and not for each byte.
-            if i64::from(stream.taken) * 2 >= stream.receive_window {
-                let more = mem::take(&mut stream.taken);
-                stream.receive_window += i64::from(more);
-                frame::write_window_update(self.outgoing.tail(), id, more);
-            }
+            stream.give_back(&mut self.outgoing);
         }
         self.give_back(bytes);
     }
@@ -44,6 +40,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.first_receive_window += more;
         for stream in self.streams.iter_mut() {
             stream.receive_window += more;
+            // The peer may have no more left than has been taken.
+            stream.give_back(&mut self.outgoing);
         }
     }
 
@@ -59,5 +57,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             }
         }
         if overflows { broken(Reason::FlowControlError, "SETTINGS have a window overflow") } else { Ok(()) }
+    }
+}
+
+impl Stream {
+    /// Gives back what has been taken: before the window is shut, and not for each byte.
+    fn give_back(&mut self, outgoing: &mut Outgoing) {
+        if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {
+            let more = mem::take(&mut self.taken);
+            self.receive_window += i64::from(more);
+            frame::write_window_update(outgoing.tail(), self.key.stream, more);
+        }
     }
 }
