@@ -151,11 +151,13 @@ pub(crate) struct Exchange {
     /// The bytes that come are a tunnel's: no body, and without its limit.
     tunnel: bool,
     /// The most bytes of a chunk.
-    most: usize,
+    most: u32,
     /// The reader has nothing to do but to wait for the next chunk.
     waits: bool,
-    /// The caller takes chunks as they come: bytes that it was given and its reader has not taken.
-    held: Option<usize>,
+    /// The caller takes chunks as they come: each is pulled when the one before has been given.
+    reads_on: bool,
+    /// Bytes that it was given and its reader has not taken.
+    held: u32,
     /// The answer's Content-Length.
     declared: Option<u64>,
     /// The answer (to HEAD, 204, 304) drops its bytes.
@@ -175,7 +177,8 @@ impl Exchange {
             tunnel: false,
             most: 0,
             waits: false,
-            held: None,
+            reads_on: false,
+            held: 0,
             declared: None,
             bodiless: false,
             queued: 0,
@@ -197,49 +200,46 @@ impl Exchange {
     /// The caller asks for a chunk.
     pub(crate) fn pull(&mut self, most: usize) -> Result<(), Error> {
         self.receive(Input::Pull)?;
-        self.most = most.max(1);
+        self.most = u32::try_from(most.max(1)).unwrap_or(u32::MAX);
         self.waits = true;
         Ok(())
     }
 
-    /// The caller takes chunks as they come: each is pulled when the one before has been given. Its reader has taken `taken`
-    /// bytes more, and waits or not. Bytes that are on their way to it answer its wait.
+    /// The caller takes chunks as they come. Its reader has taken `taken` bytes more, and waits or not: bytes that are on their way to it
+    /// answer its wait.
     pub(crate) fn read_on(&mut self, most: usize, taken: usize, waits: bool) -> Result<(), Error> {
-        let held = match self.held {
-            Some(held) => held.saturating_sub(taken),
-            None => {
-                self.pull(most)?;
-                0
-            }
-        };
-        self.held = Some(held);
-        self.waits = waits && held == 0;
+        if !self.reads_on {
+            self.pull(most)?;
+            self.reads_on = true;
+        }
+        self.held = self.held.saturating_sub(taken as u32);
+        self.waits = waits && self.held == 0;
         Ok(())
     }
 
     /// The most that the caller takes of what comes.
     pub(crate) fn pulling(&self) -> Option<usize> {
-        (self.receive == Receive::Pulling).then_some(self.most)
+        (self.receive == Receive::Pulling).then_some(self.most as usize)
     }
 
     /// The caller has been given a chunk.
     pub(crate) fn pulled(&mut self, bytes: usize) {
         let _ = self.receive(Input::Chunk);
         self.waits = false;
-        if let Some(held) = &mut self.held {
-            *held += bytes;
+        if self.reads_on {
+            self.held += bytes as u32;
             let _ = self.receive(Input::Pull);
         }
     }
 
     /// Bytes that the caller was given and its reader has not taken.
     pub(crate) fn held(&self) -> usize {
-        self.held.unwrap_or(0)
+        self.held as usize
     }
 
     /// The caller takes chunks as they come.
     pub(crate) fn reads_on(&self) -> bool {
-        self.held.is_some()
+        self.reads_on
     }
 
     /// A reader waits.
