@@ -139,6 +139,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_buffer_is_used_again_when_all_that_was_cut_off_it_has_been_dropped() {
+        const BYTES: usize = 1 << 16;
+        let mut buffer = BytesMut::new();
+        let mut cut = || {
+            renew(&mut buffer, BYTES);
+            let begin = buffer.as_ptr();
+            buffer.resize(buffer.capacity(), b'x');
+            (begin, buffer.split().freeze())
+        };
+        let (first, mut chunk) = cut();
+        let half = chunk.split_off(BYTES / 2);
+        drop(chunk);
+        let (second, _kept) = cut();
+        assert_ne!(first, second, "half of it is somebody's still");
+        drop(half);
+        assert_eq!(cut().0, first);
+        for _ in 0..2 * CUT {
+            assert_ne!(cut().0, second);
+        }
+    }
+
+    #[test]
     fn what_waits_holds_no_more_than_it_needs() {
         let mut buffer = BytesMut::new();
         lend(&mut buffer);
