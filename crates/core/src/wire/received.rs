@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::io::room;
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
+
+use crate::io::room;
 
 /// Pieces shorter than this are copied together; longer ones are kept as they came.
 const COALESCE_BELOW: usize = 1 << 10;
