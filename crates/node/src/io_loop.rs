@@ -178,14 +178,8 @@ impl IoLoop {
             if number == ACCEPT {
                 self.acceptor.iter_mut().for_each(Acceptor::note);
                 self.may_accept = true;
-            } else if let Some(connection) = self.table.get(number)
-                && connection.readiness.note(event)
-            {
-                // Listed here, it is not listed once more by way of the inbox, which has a lock.
-                if connection.wake.enlist() {
-                    self.ready.push(number);
-                }
-                connection.readiness.wake();
+            } else if let Some(connection) = self.table.get(number) {
+                connection.readiness.note(event);
             }
         }
         Ok(())
