@@ -83,11 +83,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.incoming_ended
-            && let Poll::Ready(read) = poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx)
-        {
-            // It has finished sending, and may have reset the connection since.
-            read?;
+        if self.incoming_ended {
+            // It has finished sending, and may have reset the connection since. What stands behind the end is nobody's.
+            let before = self.incoming.len();
+            if let Poll::Ready(read) = poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {
+                read?;
+            }
+            self.incoming.truncate(before);
         }
         while !self.incoming_ended && self.incoming.len() < READ_AHEAD {
             self.incoming.reserve(8 << 10);
