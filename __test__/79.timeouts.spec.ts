@@ -243,6 +243,7 @@ test('bodyIdle: it runs from where the reader begins to wait, whatever it did be
   const request = await pull(listener)
   const body = must(request.body)
   must(await body.nextChunk())
+  // Time that must not count.
   await sleep(1.5 * TIME)
   await expires(t, () => rejected(t, body.nextChunk(), 'ERR_BODY_TIMEOUT'))
   await request.stream.send(request.key, { status: 408 })
@@ -254,6 +255,7 @@ test('h2: bodyIdle: it runs from where the reader begins to wait, whatever it di
   const request = await pullOf(connection)
   const body = must(request.body)
   must(await body.nextChunk())
+  // Time that must not count.
   await sleep(1.5 * TIME)
   await expires(t, () => rejected(t, body.nextChunk(), 'ERR_BODY_TIMEOUT'))
   await request.stream.send(request.key, { status: 408 })
