@@ -8,8 +8,16 @@ use http::{HeaderMap, Method, Uri, Version};
 use crate::{
     error::{CloseReason, Error, Refusal},
     fields::RequestFields,
+    io::room::{self, Pool},
     key::Key,
 };
+
+/// Heads kept: those of a turn's requests on h2.
+const SPARE_HEADS: usize = 128;
+
+thread_local! {
+    static SPARE: Pool<Box<RequestHead>> = const { Pool::new(SPARE_HEADS) };
+}
 
 /// The protocol of a connection, once known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +64,44 @@ pub struct RequestHead {
     pub upgrade: Option<Upgrade>,
     /// When the head was complete.
     pub received_at: Instant,
+}
+
+impl RequestHead {
+    /// A head whose fields `write` puts down, in memory that was used before if there is some.
+    pub(crate) fn new(
+        method: Method,
+        uri: Uri,
+        version: Version,
+        upgrade: Option<Upgrade>,
+        received_at: Instant,
+        write: impl FnOnce(&mut RequestFields),
+    ) -> Box<Self> {
+        let mut head = match Pool::take(&SPARE) {
+            Some(mut head) => {
+                head.method = method;
+                head.uri = uri;
+                head.version = version;
+                head.upgrade = upgrade;
+                head.received_at = received_at;
+                head
+            }
+            // The memory first: `Box::new` would make the head elsewhere, and move it.
+            None => {
+                let headers = RequestFields::default();
+                Box::write(Box::new_uninit(), Self { method, uri, version, headers, upgrade, received_at })
+            }
+        };
+        write(&mut head.headers);
+        head
+    }
+
+    /// Has the next head on this thread written into the memory of this one. A head may as well be dropped: that is dearer
+    /// by what its memory costs.
+    pub fn recycle(self: Box<Self>) {
+        if self.headers.capacity() <= room::TEXT_BYTES {
+            Pool::give(&SPARE, self);
+        }
+    }
 }
 
 /// What follows a request head.
@@ -136,4 +182,36 @@ pub enum Event {
     Refused(Refusal),
     /// The connection is over. Last, and once.
     Closed(CloseReason),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(field: &[u8]) -> Box<RequestHead> {
+        let target = Uri::from_static("/a");
+        RequestHead::new(Method::PUT, target, Version::HTTP_11, None, Instant::now(), |fields| {
+            fields.set_parsed(&[httparse::Header { name: "X", value: field }]);
+        })
+    }
+
+    #[test]
+    fn a_recycled_head_is_written_anew() {
+        let first = head(b"one");
+        let memory = std::ptr::from_ref(&*first);
+        first.recycle();
+        let mut second = head(b"2");
+        assert_eq!(std::ptr::from_ref(&*second), memory);
+        assert_eq!(second.headers.iter().collect::<Vec<_>>(), [("x", &b"2"[..])]);
+        second.upgrade = Some(Upgrade::Connect);
+        second.recycle();
+        assert_eq!(head(b"").upgrade, None);
+    }
+
+    #[test]
+    fn the_memory_of_a_large_head_is_not_kept() {
+        let large = head(&[b'a'; room::TEXT_BYTES]);
+        large.recycle();
+        assert!(head(b"one").headers.capacity() < room::TEXT_BYTES);
+    }
 }

@@ -148,7 +148,9 @@ impl IoLoop {
         connection.in_flight += 1;
         self.stats.add(Counter::RequestsTotal, 1);
         self.stats.add(Counter::RequestsInFlight, 1);
-        if !self.outbox.request(key, &head, body) {
+        let told = self.outbox.request(key, &head, body);
+        head.recycle();
+        if !told {
             // Cannot be: the facade's memory has room for the largest head there may be.
             connection.engine.reset(key.stream, ResetReason::Internal);
             connection.waker.wake_by_ref();

@@ -11,15 +11,26 @@ use crate::{io::room, value::field_value};
 /// The fields of a request, in the order in which they came, repeated ones apart (RFC 9110 section 5.3).
 ///
 /// `name NUL value NUL` for each field, names in lower case: neither has a NUL in it.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct RequestFields(Vec<u8>);
 
 impl RequestFields {
     /// The fields that httparse has found: names are tokens, values have passed its table.
     pub(crate) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
+        let mut parsed = Self::default();
+        parsed.set_parsed(fields);
+        parsed
+    }
+
+    /// Becomes the fields that httparse has found.
+    pub(crate) fn set_parsed(&mut self, fields: &[httparse::Header<'_>]) {
         let length = fields.iter().map(|field| field.name.len() + field.value.len() + 2).sum();
-        let mut text = room::text();
+        let text = &mut self.0;
+        if text.capacity() == 0 {
+            *text = room::text();
+        }
         // With each NUL in its place.
+        text.clear();
         text.resize(length, 0);
         let mut rest = &mut text[..];
         for field in fields {
@@ -29,7 +40,11 @@ impl RequestFields {
             value.copy_from_slice(field.value);
             rest = &mut behind[1..];
         }
-        Self(text)
+    }
+
+    /// Bytes that its memory has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
     /// Of a text as it is kept here, of which each name and value was checked.

@@ -18,7 +18,7 @@ const LEAST_READ: usize = 2 << 10;
 /// Texts kept: those of a turn's requests on h2, which become those of their responses, and what goes out.
 const TEXTS: usize = 128;
 /// A text with more room than this is not kept.
-const TEXT_BYTES: usize = 4 << 10;
+pub(crate) const TEXT_BYTES: usize = 4 << 10;
 /// Bytes of the memory that small pieces share.
 const SHARED_BYTES: usize = 4 << 10;
 /// Buffers kept that chunks were cut from: as many as one body may have on their way to who takes them.

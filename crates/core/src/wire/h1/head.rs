@@ -13,7 +13,6 @@ use crate::{
     config::Limits,
     error::Refusal,
     event::{RequestHead, Upgrade},
-    fields::RequestFields,
     io::room,
 };
 
@@ -117,18 +116,7 @@ fn of(
         last: survey.closes
             || survey.has_both_framings()
             || (version == Version::HTTP_10 && !survey.keeps_alive && upgrade != Some(Upgrade::Connect)),
-        // The memory first: `Box::new` would make the head elsewhere, and move it.
-        head: Box::write(
-            Box::new_uninit(),
-            RequestHead {
-                method,
-                uri,
-                version,
-                headers: RequestFields::parsed(request.headers),
-                upgrade,
-                received_at: now,
-            },
-        ),
+        head: RequestHead::new(method, uri, version, upgrade, now, |fields| fields.set_parsed(request.headers)),
     })
 }
 

@@ -110,18 +110,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         stream.priority = priority.or_else(|| survey.priority.map(Priority::of)).unwrap_or_default();
         self.prioritized |= stream.priority != Priority::default();
         stream.expects_continue = coming != Coming::Ended && survey.expects_continue;
-        // The memory first: `Box::new` would make the head elsewhere, and move it.
-        let head = Box::write(
-            Box::new_uninit(),
-            RequestHead {
-                method,
-                uri,
-                version: Version::HTTP_2,
-                headers: RequestFields::of_text(text),
-                upgrade,
-                received_at: turn.now,
-            },
-        );
+        let head = RequestHead::new(method, uri, Version::HTTP_2, upgrade, turn.now, |fields| {
+            *fields = RequestFields::of_text(text);
+        });
         self.streams.insert(id, place);
         self.arrived.push_back(Arrived { stream: id, head, length });
         Ok(())
