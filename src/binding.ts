@@ -17,7 +17,7 @@ export interface NativeListenOptions {
   timeouts: number[]
 }
 
-export interface ThreadMemory {
+export interface LoopMemory {
   events: Uint32Array
   eventBytes: Uint8Array
   commands: Uint32Array
@@ -25,7 +25,7 @@ export interface ThreadMemory {
   stats: Float64Array
 }
 
-export interface NativeThread {
+export interface NativeLoop {
   take(): number
   blobs(): Uint8Array[] | null
   submit(records: number, bytes: number, blobs: Uint8Array[] | null): boolean
@@ -33,7 +33,7 @@ export interface NativeThread {
 
 export interface NativeListener {
   readonly address: string
-  start(index: number, memory: ThreadMemory, now: number, doorbell: () => void): NativeThread
+  start(index: number, memory: LoopMemory, now: number, doorbell: () => void): NativeLoop
   ref(): void
   unref(): void
   stop(): void

@@ -1,7 +1,7 @@
 // Hot: runs for every command. With crossing.ts the only file that knows the layout of the records (docs/crossing.md).
 // Budget of one response: no native call of its own (one submit a turn), nothing allocated.
 
-import type { NativeThread } from './binding.js'
+import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
 import { IN_TRAILERS, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
@@ -22,7 +22,7 @@ const HEAD_ROOM = 64 << 10
 /** What must be free before a command is written: a head, and 16 Ki characters at three bytes each. */
 const COMMAND_ROOM = HEAD_ROOM + 3 * INLINE_BODY
 
-/** What names an exchange to the I/O thread. */
+/** What names an exchange to the I/O loop. */
 export interface Exchange {
   readonly connection: { readonly number: number }
   readonly id: number
@@ -33,14 +33,14 @@ export interface Exchange {
 export type Body = string | Uint8Array
 export type Head = HeadersLike | PreparedHead | undefined
 
-/** The commands to one I/O thread: written into memory that both sides see, and handed over once a turn. */
+/** The commands to one I/O loop: written into memory that both sides see, and handed over once a turn. */
 export class Commands {
   readonly records = new Uint32Array(RECORDS * WORDS)
   readonly memory = new Memory(BYTES)
   private count = 0
   private bytes = 0
   private blobs: Uint8Array[] | null = null
-  /** Heads that the thread was told of. */
+  /** Heads that the loop was told of. */
   private readonly prepared = new Set<number>()
   /** Of the head written last: its flag, its number, and the content-length it declares or -1. */
   private headFlag = 0
@@ -50,7 +50,7 @@ export class Commands {
   private encoding = false
   /** The flush of this turn is arranged. */
   private scheduled = false
-  private thread: NativeThread | null = null
+  private loop: NativeLoop | null = null
   /** Is told that a flush has brought events up, which nobody else tells. */
   private readonly came: () => void
 
@@ -63,9 +63,9 @@ export class Commands {
     this.came = came
   }
 
-  /** From now on `thread` takes them; null: it is gone, and what is queued has nobody to go to. */
-  connect(thread: NativeThread | null): void {
-    this.thread = thread
+  /** From now on `loop` takes them; null: it is gone, and what is queued has nobody to go to. */
+  connect(loop: NativeLoop | null): void {
+    this.loop = loop
   }
 
   // ------------------------------------------------------------------------------------------ responses
@@ -267,7 +267,7 @@ export class Commands {
     return headers instanceof Prepared ? this.name(at, headers, place) : at
   }
 
-  /** Names a prepared head. One that the thread does not know goes before the command. */
+  /** Names a prepared head. One that the loop does not know goes before the command. */
   private name(at: number, head: Prepared, place: number): number {
     if ((place & IN_TRAILERS) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head is not trailers')
     if (head.hop && (place & ON_H2) !== 0)
@@ -296,7 +296,7 @@ export class Commands {
   private makeRoom(): void {
     if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
     this.flushNow()
-    if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O thread takes nothing')
+    if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O loop takes nothing')
   }
 
   private get isFull(): boolean {
@@ -340,7 +340,7 @@ export class Commands {
     if (this.count === 0) return false
     let came = false
     try {
-      came = this.thread?.submit(this.count, this.bytes, this.blobs) ?? false
+      came = this.loop?.submit(this.count, this.bytes, this.blobs) ?? false
     } catch (error) {
       this.scheduled = true
       setImmediate(this.tick)

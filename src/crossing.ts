@@ -1,7 +1,7 @@
 // Hot: runs for every event. With commands.ts the only file that knows the layout of the records (docs/crossing.md).
 // Budget of one request: no native call of its own (one take a batch), one object, no string of its own.
 
-import type { NativeListener, NativeThread, ThreadMemory } from './binding.js'
+import type { NativeListener, NativeLoop, LoopMemory } from './binding.js'
 import { Commands } from './commands.js'
 import type { Connection } from './connection.js'
 import { PullError, rethrow } from './errors.js'
@@ -28,17 +28,17 @@ export interface CrossingOwner {
   stopped(): void
 }
 
-/** JavaScript's side of one I/O thread: events come out of it, commands go into it. */
+/** JavaScript's side of one I/O loop: events come out of it, commands go into it. */
 export class Crossing {
   /** The counters: COUNTERS, then REFUSALS. */
   readonly stats = new Float64Array(COUNTERS.length + REFUSALS.length)
-  /** Connections that the thread may bring up beyond those it has. */
+  /** Connections that the loop may bring up beyond those it has. */
   granted = 0
 
   readonly commands: Commands
 
   private readonly owner: CrossingOwner
-  private readonly thread: NativeThread
+  private readonly loop: NativeLoop
   private readonly connections: (Connection | undefined)[] = []
   private stopped = false
 
@@ -72,15 +72,15 @@ export class Crossing {
     // A whole head must fit into the bytes of one batch.
     this.eventChunks = new Uint8Array(Math.max(BYTES, 4 * headerBytes))
     this.eventBytes = Buffer.from(this.eventChunks.buffer) as RawBuffer
-    const memory: ThreadMemory = {
+    const memory: LoopMemory = {
       events: this.events,
       eventBytes: this.eventChunks,
       commands: this.commands.records,
       commandBytes: this.commands.memory.bytes,
       stats: this.stats,
     }
-    this.thread = listener.start(index, memory, performance.now(), this.ring)
-    this.commands.connect(this.thread)
+    this.loop = listener.start(index, memory, performance.now(), this.ring)
+    this.commands.connect(this.loop)
   }
 
   /** Every open connection. */
@@ -88,7 +88,7 @@ export class Crossing {
     for (const connection of this.connections) if (connection !== undefined) yield connection
   }
 
-  /** The thread may bring up one connection more. */
+  /** The loop may bring up one connection more. */
   grant(): void {
     this.granted++
     this.commands.pullConnections(1)
@@ -114,7 +114,7 @@ export class Crossing {
     let count = 0
     try {
       do {
-        count = this.stopped ? 0 : this.thread.take()
+        count = this.stopped ? 0 : this.loop.take()
         if (count > 0) this.dispatch(count)
       } while (count > 0 && ++takes < MAX_TAKES)
     } catch (error) {
@@ -234,7 +234,7 @@ export class Crossing {
     }
   }
 
-  /** The thread has ended. What is open by then has ended with it, by a fault: nothing else will tell. */
+  /** The loop has ended. What is open by then has ended with it, by a fault: nothing else will tell. */
   private ended(): void {
     for (const connection of this.open()) connection.ended(CLOSE_INTERNAL, 'internal fault: the I/O loop has ended')
     this.connections.length = 0
@@ -246,7 +246,7 @@ export class Crossing {
     if (length === BLOB) {
       const index = this.eventBlob++
       try {
-        this.eventBlobs ??= this.thread.blobs()!
+        this.eventBlobs ??= this.loop.blobs()!
         const { buffer, byteOffset, byteLength } = this.eventBlobs[index]
         return new Uint8Array(buffer, byteOffset, byteLength)
       } catch (error) {

@@ -104,7 +104,7 @@ export const CLOSE_CODES = [
 ] as const
 export const CLOSE_INTERNAL = CLOSE_CODES.length - 1
 
-/** The counters of `ThreadMemory.stats`, before those of the refusals. */
+/** The counters of `LoopMemory.stats`, before those of the refusals. */
 export const COUNTERS = [
   'connectionsOpen',
   'connectionsTotal',

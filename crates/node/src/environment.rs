@@ -1,6 +1,6 @@
 //! The end of a JavaScript environment: a worker that terminates, a process that ends.
 //!
-//! Each environment gets one cleanup hook, which stops the I/O threads that it started.
+//! Each environment gets one cleanup hook, which stops the I/O loops that it started.
 
 use std::{
     cell::RefCell,
@@ -9,13 +9,13 @@ use std::{
 
 use napi::Env;
 
-use crate::thread::ThreadHandle;
+use crate::loop_handle::LoopHandle;
 
 #[derive(Default)]
 struct Registry {
     /// Environments whose cleanup hook is set, by address. There may be several on one thread.
     hooked: Vec<usize>,
-    threads: Vec<(usize, Weak<ThreadHandle>)>,
+    loops: Vec<(usize, Weak<LoopHandle>)>,
 }
 
 thread_local! {
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Has `handle` stopped when its environment ends.
-pub fn register(env: &Env, handle: &Rc<ThreadHandle>) -> napi::Result<()> {
+pub fn register(env: &Env, handle: &Rc<LoopHandle>) -> napi::Result<()> {
     let address = env.raw().addr();
     let hooked = REGISTRY.with_borrow(|registry| registry.hooked.contains(&address));
     if !hooked {
@@ -33,7 +33,7 @@ pub fn register(env: &Env, handle: &Rc<ThreadHandle>) -> napi::Result<()> {
         if !hooked {
             registry.hooked.push(address);
         }
-        registry.threads.push((address, Rc::downgrade(handle)));
+        registry.loops.push((address, Rc::downgrade(handle)));
     });
     Ok(())
 }
@@ -43,7 +43,7 @@ pub fn forget_ended() {
     // Fails only when the thread's locals are gone, and the registry with them.
     let _ = REGISTRY.try_with(|registry| {
         if let Ok(mut registry) = registry.try_borrow_mut() {
-            registry.threads.retain(|(_, thread)| thread.upgrade().is_some_and(|thread| thread.is_running()));
+            registry.loops.retain(|(_, handle)| handle.upgrade().is_some_and(|handle| handle.is_running()));
         }
     });
 }
@@ -51,13 +51,13 @@ pub fn forget_ended() {
 fn end(address: usize) {
     let ending: Vec<_> = REGISTRY.with_borrow_mut(|registry| {
         registry.hooked.retain(|&hooked| hooked != address);
-        let (ending, others) = registry.threads.drain(..).partition(|(of, _)| *of == address);
-        registry.threads = others;
+        let (ending, others) = registry.loops.drain(..).partition(|(of, _)| *of == address);
+        registry.loops = others;
         ending
     });
-    for (_, thread) in ending {
-        if let Some(thread) = thread.upgrade() {
-            thread.stop();
+    for (_, handle) in ending {
+        if let Some(handle) = handle.upgrade() {
+            handle.stop();
         }
     }
 }

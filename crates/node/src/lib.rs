@@ -1,7 +1,7 @@
 //! The Node addon of hyperpull: I/O loops, and the crossing to JavaScript (`docs/crossing.md`).
 //!
 //! It converts and hands over; about HTTP it decides nothing. The way of a request: `acceptor` -> `io_loop` ->
-//! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `take` -> JavaScript -> `thread` (submit) -> `submit` -> `apply` ->
+//! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `take` -> JavaScript -> `loop_handle` (submit) -> `submit` -> `apply` ->
 //! `turn`.
 
 mod acceptor;
@@ -27,6 +27,7 @@ mod kinds;
 mod libuv;
 mod listener;
 mod loan;
+mod loop_handle;
 mod mailbox;
 mod memory;
 #[cfg(all(test, feature = "loom"))]
@@ -41,7 +42,6 @@ mod submit;
 mod sync;
 mod table;
 mod take;
-mod thread;
 mod timers;
 mod turn;
 

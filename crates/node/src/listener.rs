@@ -1,4 +1,4 @@
-//! A listener: the bound socket and the I/O threads that accept from it.
+//! A listener: the bound socket and the I/O loops that accept from it.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
@@ -10,21 +10,21 @@ use crate::{
     bind::Listening,
     error::{Thrown, thrown, unexpected},
     fault,
-    memory::ThreadMemory,
+    loop_handle::{LoopHandle, NativeLoop},
+    memory::LoopMemory,
     options::NativeListenOptions,
     shared::Shared,
-    thread::{NativeThread, ThreadHandle},
 };
 
-/// A bound socket and its I/O threads.
+/// A bound socket and its I/O loops.
 #[napi]
 pub struct NativeListener {
     address: String,
     shared: Arc<Shared>,
-    /// Given away to the last thread that starts: a handle kept here would keep the kernel accepting.
+    /// Given away to the last loop that starts: a handle kept here would keep the kernel accepting.
     listening: RefCell<Option<Listening>>,
     /// By index; None before the start.
-    threads: RefCell<Vec<Option<Rc<ThreadHandle>>>>,
+    loops: RefCell<Vec<Option<Rc<LoopHandle>>>>,
 }
 
 fn invalid(message: &'static str) -> Thrown {
@@ -33,7 +33,7 @@ fn invalid(message: &'static str) -> Thrown {
 
 #[napi]
 impl NativeListener {
-    /// Binds and listens; starts no thread. Throws an Error whose `code` is ERR_ADDRESS_IN_USE, ERR_INVALID_OPTION
+    /// Binds and listens; starts no loop. Throws an Error whose `code` is ERR_ADDRESS_IN_USE, ERR_INVALID_OPTION
     /// or ERR_IO.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: NativeListenOptions) -> Result<Self, Thrown> {
@@ -42,8 +42,8 @@ impl NativeListener {
         let listening = options.bind().map_err(|error| thrown(&error))?;
         let address = listening.address().map_err(|error| thrown(&error))?;
         let shared = Arc::new(Shared::new(settings));
-        let threads = RefCell::new(shared.inboxes.iter().map(|_| None).collect());
-        Ok(Self { address, shared, listening: RefCell::new(Some(listening)), threads })
+        let loops = RefCell::new(shared.inboxes.iter().map(|_| None).collect());
+        Ok(Self { address, shared, listening: RefCell::new(Some(listening)), loops })
     }
 
     /// `tcp\0host\0port` or `unix\0path`.
@@ -52,22 +52,22 @@ impl NativeListener {
         self.address.clone()
     }
 
-    /// Starts I/O thread `index` (0 .. ioThreads-1), which accepts at once; with no I/O threads the loop 0 of this thread. `now` is performance.now(), read just
-    /// before the call.
-    #[napi(catch_unwind, ts_args_type = "index: number, memory: ThreadMemory, now: number, doorbell: () => void")]
+    /// Starts I/O loop `index` (0 .. ioThreads-1; 0 when there are no I/O threads), which accepts at once. `now` is performance.now(),
+    /// read just before the call.
+    #[napi(catch_unwind, ts_args_type = "index: number, memory: LoopMemory, now: number, doorbell: () => void")]
     pub fn start<'env>(
         &self,
         env: &'env Env,
         index: u32,
-        memory: ThreadMemory,
+        memory: LoopMemory,
         now: f64,
         doorbell: Function<'_, (), ()>,
-    ) -> Result<NativeThread<'env>, Thrown> {
-        let mut threads = self.threads.borrow_mut();
+    ) -> Result<NativeLoop<'env>, Thrown> {
+        let mut loops = self.loops.borrow_mut();
         let others_started =
-            threads.iter().enumerate().all(|(other, started)| other == index as usize || started.is_some());
-        let Some(slot @ None) = threads.get_mut(index as usize) else {
-            return Err(invalid("no such I/O thread, or started already"));
+            loops.iter().enumerate().all(|(other, started)| other == index as usize || started.is_some());
+        let Some(slot @ None) = loops.get_mut(index as usize) else {
+            return Err(invalid("no such I/O loop, or started already"));
         };
         let mut listening = self.listening.borrow_mut();
         let own = match &*listening {
@@ -76,32 +76,32 @@ impl NativeListener {
             Some(listening) => Some(listening.try_clone().map_err(|error| thrown(&error))?),
         };
         let Some(own) = own else { return Err(invalid("the listener has been stopped")) };
-        let handle = ThreadHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &doorbell)?;
-        let functions = NativeThread::of(env, &handle).map_err(|error| unexpected(&error))?;
+        let handle = LoopHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &doorbell)?;
+        let functions = NativeLoop::of(env, &handle).map_err(|error| unexpected(&error))?;
         *slot = Some(handle);
         Ok(functions)
     }
 
-    fn each_thread(&self, run: impl Fn(&ThreadHandle)) {
-        self.threads.borrow().iter().flatten().for_each(|thread| run(thread));
+    fn each_loop(&self, run: impl Fn(&LoopHandle)) {
+        self.loops.borrow().iter().flatten().for_each(|handle| run(handle));
     }
 
     /// The doorbells keep the event loop alive: the state after start.
     #[napi(js_name = "ref", catch_unwind)]
     pub fn keep_alive(&self, env: &Env) {
-        self.each_thread(|thread| thread.keep_alive(env, true));
+        self.each_loop(|handle| handle.keep_alive(env, true));
     }
 
     /// The doorbells do not keep the event loop alive.
     #[napi(js_name = "unref", catch_unwind)]
     pub fn let_end(&self, env: &Env) {
-        self.each_thread(|thread| thread.keep_alive(env, false));
+        self.each_loop(|handle| handle.keep_alive(env, false));
     }
 
-    /// Ends the I/O threads at once and joins them. Idempotent. Also called by the environment's cleanup hook.
+    /// Ends the I/O loops at once, and joins their threads. Idempotent. Also called by the environment's cleanup hook.
     #[napi(catch_unwind)]
     pub fn stop(&self) {
         self.listening.borrow_mut().take();
-        self.each_thread(ThreadHandle::stop);
+        self.each_loop(LoopHandle::stop);
     }
 }

@@ -1,6 +1,6 @@
 //! The memory that JavaScript owns and native code fills and reads.
 //!
-//! The addresses are taken once, at the start of a thread, because passing typed arrays costs more than a batch. One
+//! The addresses are taken once, at the start of a loop, because passing typed arrays costs more than a batch. One
 //! of the files with `unsafe` code.
 
 use hyperpull::error::{Code, Error};
@@ -9,9 +9,9 @@ use napi_derive::napi;
 
 use crate::{batch::CAPACITY_MIN, kinds::EVENT_WORDS, stats::STATS_WORDS};
 
-/// The views of one I/O thread's memory. They are not to be transferred, detached or resized.
+/// The views of one I/O loop's memory. They are not to be transferred, detached or resized.
 #[napi(object, object_to_js = false)]
-pub struct ThreadMemory {
+pub struct LoopMemory {
     /// 12 words a record; the same buffer is read as Float64Array.
     pub events: Uint32Array,
     /// The bytes of the records.
@@ -25,7 +25,7 @@ pub struct ThreadMemory {
 }
 
 /// The views, checked. Each holds a strong reference on its array; all are used and dropped on the JavaScript thread.
-pub struct Memory(ThreadMemory);
+pub struct Memory(LoopMemory);
 
 /// What `take` fills.
 pub struct ForTake<'a> {
@@ -36,7 +36,7 @@ pub struct ForTake<'a> {
 
 impl Memory {
     /// Checks sizes, and that no view lies over another.
-    pub fn new(memory: ThreadMemory) -> Result<Self, Error> {
+    pub fn new(memory: LoopMemory) -> Result<Self, Error> {
         let sizes = [
             (memory.events.len(), EVENT_WORDS, "memory.events"),
             (memory.event_bytes.len(), CAPACITY_MIN, "memory.eventBytes"),

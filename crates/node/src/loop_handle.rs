@@ -24,14 +24,14 @@ use crate::{
     io_thread,
     kinds::COMMAND_WORDS,
     mailbox::Outlet,
-    memory::{Memory, ThreadMemory},
+    memory::{LoopMemory, Memory},
     shared::Shared,
     submit::{self, Submission},
     take::Staging,
 };
 
 /// One I/O loop, held by JavaScript. Everything in here is used and dropped on the JavaScript thread.
-pub struct ThreadHandle {
+pub struct LoopHandle {
     index: usize,
     shared: Arc<Shared>,
     outlet: Arc<Outlet>,
@@ -52,14 +52,14 @@ enum Runner {
     Inline(Rc<Inline>),
 }
 
-impl ThreadHandle {
+impl LoopHandle {
     /// Starts I/O loop `index` of a listener: on a thread of its own, or on this one.
     pub fn start(
         env: &Env,
         index: usize,
         shared: Arc<Shared>,
         listening: Listening,
-        memory: ThreadMemory,
+        memory: LoopMemory,
         now: f64,
         doorbell: &Function<'_, (), ()>,
     ) -> Result<Rc<Self>, Thrown> {
@@ -205,7 +205,7 @@ impl Runner {
     }
 }
 
-impl Drop for ThreadHandle {
+impl Drop for LoopHandle {
     fn drop(&mut self) {
         self.stop();
     }
@@ -216,8 +216,8 @@ impl Drop for ThreadHandle {
 /// An object with three functions and not a class: looking up and locking a class instance costs napi over a thousand
 /// instructions a call, and there are three calls a batch.
 #[napi(object, object_from_js = false)]
-pub struct NativeThread<'env> {
-    /// Moves events into the thread's memory: the number of records, at most the room there is. Call again until 0.
+pub struct NativeLoop<'env> {
+    /// Moves events into the loop's memory: the number of records, at most the room there is. Call again until 0.
     #[napi(ts_type = "() => number")]
     pub take: Function<'env, (), u32>,
     /// The byte chunks that the last take left, in record order; null when there are none.
@@ -231,9 +231,9 @@ pub struct NativeThread<'env> {
 
 type SubmitArguments = FnArgs<(u32, u32, Option<Vec<Uint8Array>>)>;
 
-impl<'env> NativeThread<'env> {
-    /// The functions of a thread. Each keeps it; panics in them become exceptions.
-    pub fn of(env: &'env Env, handle: &Rc<ThreadHandle>) -> napi::Result<Self> {
+impl<'env> NativeLoop<'env> {
+    /// The functions of a loop. Each keeps it; panics in them become exceptions.
+    pub fn of(env: &'env Env, handle: &Rc<LoopHandle>) -> napi::Result<Self> {
         let (taker, keeper, submitter) = (handle.clone(), handle.clone(), handle.clone());
         Ok(Self {
             take: env.create_function_from_closure("take", move |_| Ok(taker.take()))?,
