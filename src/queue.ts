@@ -11,27 +11,10 @@ export interface Pulls<T> {
   wait(iterated: boolean): Promise<unknown>
 }
 
-/** An iterator's result. */
-class Result<T> {
-  constructor(
-    readonly done: boolean,
-    readonly value: T | undefined,
-  ) {}
-
-  static {
-    // Resolving a promise looks for a `then`: without a prototype there is nowhere else to look.
-    Reflect.deleteProperty(this.prototype, 'constructor')
-    Object.setPrototypeOf(this.prototype, null)
-  }
-}
-
-function result<T>(item: T | null): IteratorResult<T> {
-  return (item === null ? new Result(true, undefined) : new Result(false, item)) as IteratorResult<T>
-}
-
 /** What a pull comes to: the item, or null at the end; for an iterator the result that says so. */
 export function outcome<T>(item: T | null, iterated: boolean): unknown {
-  return iterated ? result(item) : item
+  if (!iterated) return item
+  return item === null ? { done: true, value: undefined } : { done: false, value: item }
 }
 
 /** Items in order: a ring, whose length is a power of two, with `count` items from `first` on. */
@@ -174,11 +157,11 @@ export class PullIterator<T> implements AsyncIterableIterator<T> {
   next(): Promise<IteratorResult<T>> {
     const item = this.from.take()
     if (item === null) return this.from.wait(true) as Promise<IteratorResult<T>>
-    return Promise.resolve(result(item))
+    return Promise.resolve({ done: false, value: item })
   }
 
   return(): Promise<IteratorResult<T>> {
-    return Promise.resolve(result<T>(null))
+    return Promise.resolve({ done: true, value: undefined })
   }
 
   [Symbol.asyncIterator](): this {
