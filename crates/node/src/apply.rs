@@ -4,29 +4,19 @@
 
 use std::time::Instant;
 
-use http::StatusCode;
-use hyperpull::{
-    ResponseHead,
-    engine::ResetReason,
-    error::{Code, Error},
-    fields::ResponseFields,
-};
+use hyperpull::{engine::ResetReason, error::Error};
 
 use crate::{
     connection::Connection,
     fault,
+    heads::Heads,
     io_loop::IoLoop,
     kinds::{CommandKind, command_flags},
-    submit::{Command, Commands, Submission, read_fields},
+    submit::{Command, Commands, Submission},
 };
 
-/// Prepared heads of one loop at most.
-const PREPARED_MAX: u32 = 1 << 16;
 /// The most bytes of one chunk of a request's body.
 const CHUNK_BYTES: usize = 128 << 10;
-
-/// The fields of the prepared heads, by number. A head that is not valid is told to each who sends it.
-pub type PreparedHeads = Vec<Option<Result<ResponseFields, Error>>>;
 
 impl IoLoop {
     /// Applies all commands of a submission, in order.
@@ -37,7 +27,7 @@ impl IoLoop {
                 CommandKind::PullConnections => self.want_connections(command.aux),
                 CommandKind::DrainAll => self.end_all(|connection| connection.engine.drain()),
                 CommandKind::CloseAll => self.end_all(|connection| connection.engine.close()),
-                CommandKind::Prepare => self.prepare(&command),
+                CommandKind::Prepare => self.heads.prepare(&command),
                 CommandKind::Release => self.table.release(command.key.connection),
                 _ => self.apply_to_connection(command, told_at),
             }
@@ -48,7 +38,7 @@ impl IoLoop {
         let (key, kind) = (command.key, command.kind);
         // A connection that is over has said so already, in events that JavaScript has yet to take.
         self.with_connection(key.connection, |this, connection| {
-            if let Err(error) = run(connection, &this.prepared, command, told_at) {
+            if let Err(error) = run(connection, &mut this.heads, command, told_at) {
                 this.outbox.rejected(key, kind, &error);
             }
             None
@@ -66,51 +56,36 @@ impl IoLoop {
             self.touch(number);
         }
     }
-
-    fn prepare(&mut self, command: &Command) {
-        if command.aux >= PREPARED_MAX {
-            return;
-        }
-        let index = command.aux as usize;
-        if self.prepared.len() <= index {
-            self.prepared.resize_with(index + 1, || None);
-        }
-        let mut fields = ResponseFields::new();
-        let read = read_fields(command.head, &mut fields);
-        if let Some(slot) = self.prepared.get_mut(index) {
-            *slot = Some(read.map(|()| fields));
-        }
-    }
 }
 
 /// Applies a command to its connection.
-fn run(connection: &mut Connection, prepared: &PreparedHeads, command: Command, now: Instant) -> Result<(), Error> {
+fn run(connection: &mut Connection, heads: &mut Heads, command: Command, now: Instant) -> Result<(), Error> {
     fault::point("command");
     let key = command.key;
     match command.kind {
         CommandKind::Send => {
-            let head = head(prepared, &command)?;
+            let head = heads.head(&command)?;
             connection.engine.send(key, head, command.body, None, now)
         }
         CommandKind::Start => {
-            let head = head(prepared, &command)?;
+            let head = heads.head(&command)?;
             connection.engine.start(key, head, now)
         }
         CommandKind::Write => connection.engine.write(key, command.body),
         CommandKind::Finish => {
             let trailers = if command.flags & command_flags::TRAILERS != 0 {
-                Some(fields(prepared, &command)?.into_map())
+                Some(heads.fields(&command)?.into_map())
             } else {
                 None
             };
             connection.engine.finish(key, trailers)
         }
         CommandKind::Inform => {
-            let head = head(prepared, &command)?;
+            let head = heads.head(&command)?;
             connection.engine.inform(key, head.status, head.headers)
         }
         CommandKind::Upgrade => {
-            let head = head(prepared, &command)?;
+            let head = heads.head(&command)?;
             connection.engine.upgrade(key, head, now)
         }
         CommandKind::Reset => {
@@ -151,30 +126,4 @@ fn reset_reason(number: u32) -> ResetReason {
         3 => ResetReason::EnhanceYourCalm,
         _ => ResetReason::Cancel,
     }
-}
-
-/// Status and fields of a response.
-fn head(prepared: &PreparedHeads, command: &Command) -> Result<ResponseHead, Error> {
-    let status = match command.status {
-        // The protocol's own, which the engine knows: it takes 101 for "none was named".
-        0 if command.kind == CommandKind::Upgrade => StatusCode::SWITCHING_PROTOCOLS,
-        status => StatusCode::from_u16(status)
-            .map_err(|_| Error::new(Code::InvalidStatus, format!("{status} is no status")))?,
-    };
-    let headers = fields(prepared, command)?;
-    Ok(ResponseHead { status, headers })
-}
-
-/// The fields of a head: prepared ones first, then those of the command.
-fn fields(prepared: &PreparedHeads, command: &Command) -> Result<ResponseFields, Error> {
-    let mut fields = if command.flags & command_flags::PREPARED != 0 {
-        let Some(Some(prepared)) = prepared.get(command.aux as usize) else {
-            return Err(Error::new(Code::InvalidHeader, "no head was prepared under that number"));
-        };
-        prepared.clone()?
-    } else {
-        ResponseFields::new()
-    };
-    read_fields(command.head, &mut fields)?;
-    Ok(fields)
 }

@@ -23,12 +23,12 @@ use hyperpull::{
 
 use crate::{
     acceptor::Acceptor,
-    apply::PreparedHeads,
     batch::{Clock, Outbox},
     bind::Listening,
     connection::{Connection, Phase, Place},
     fault,
     gate::Gate,
+    heads::Heads,
     mailbox::{Inbox, Outlet, Work},
     reactor::{ACCEPT, Reactor},
     shared::Shared,
@@ -105,8 +105,7 @@ pub struct IoLoop {
     /// Connections that JavaScript does not want yet.
     pub held_connections: VecDeque<u32>,
     pub held_requests: VecDeque<HeldRequest>,
-    /// Prepared heads by number.
-    pub prepared: PreparedHeads,
+    pub heads: Heads,
 }
 
 impl IoLoop {
@@ -135,7 +134,7 @@ impl IoLoop {
             accept_timer: Timer::default(),
             held_connections: VecDeque::new(),
             held_requests: VecDeque::new(),
-            prepared: Vec::new(),
+            heads: Heads::default(),
         })
     }
 

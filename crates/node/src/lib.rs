@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod fault;
 mod gate;
+mod heads;
 #[cfg(unix)]
 mod inline;
 mod io_loop;

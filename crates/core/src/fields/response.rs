@@ -19,7 +19,7 @@ const STATUS_OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
 /// The fields of a response, checked as they are pushed. What speaks of the framing and of the connection is noted, and
 /// written by whoever frames the answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ResponseFields {
     /// The status line of [`STATUS_OK`], then `name: value CRLF` for each field but Connection and Content-Length.
     text: Vec<u8>,
@@ -158,6 +158,19 @@ impl ResponseFields {
             map.insert(CONTENT_LENGTH, length.into());
         }
         map
+    }
+}
+
+impl Clone for ResponseFields {
+    fn clone(&self) -> Self {
+        let mut text = room::text();
+        text.extend_from_slice(&self.text);
+        Self { text, said: self.said.clone() }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.text.clone_from(&other.text);
+        self.said = other.said.clone();
     }
 }
 
