@@ -1,4 +1,5 @@
 // The listener: where it listens, what it refuses, what it counts.
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import http from 'node:http'
@@ -23,12 +24,24 @@ test('a free port on 127.0.0.1 by default', async (t) => {
   t.true(portOf(listener) > 0)
 })
 
+/** A free port that the system gives to nobody who has not asked for it: those begin at 32768, or higher. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 32_000)
+    const probe = net.createServer().listen(port, '127.0.0.1')
+    try {
+      await once(probe, 'listening')
+    } catch {
+      continue
+    }
+    probe.close()
+    await once(probe, 'close')
+    return port
+  }
+}
+
 test('a port that was asked for', async (t) => {
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as net.AddressInfo
-  probe.close()
-  await once(probe, 'close')
+  const port = await freePort()
   t.is(portOf(await open(t, { port })), port)
 })
 
@@ -148,13 +161,14 @@ test('each connection comes once, to the pulls in their order', async (t) => {
 })
 
 test('close answers the waiting pulls with null, twice is once, and the address is free', async (t) => {
-  const listener = await open(t)
+  const port = await freePort()
+  const listener = await open(t, { port })
   const pulls = [listener.nextConnection(), listener.nextConnection()]
   await Promise.all([listener.close(), listener.close()])
   t.deepEqual(await Promise.all(pulls), [null, null])
   t.is(await listener.nextConnection(), null)
   await listener.close()
-  t.is(portOf(await open(t, { port: portOf(listener) })), portOf(listener))
+  t.is(portOf(await open(t, { port })), port)
 })
 
 test('its signal closes it', async (t) => {
