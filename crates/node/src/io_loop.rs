@@ -177,14 +177,8 @@ impl IoLoop {
             if number == ACCEPT {
                 self.acceptor.iter_mut().for_each(Acceptor::note);
                 self.may_accept = true;
-            } else if let Some(connection) = self.table.get(number)
-                && connection.readiness.note(event)
-            {
-                // On the list before its engine is woken: that finds it there, and need not go by the inbox.
-                if connection.wake.enlist() {
-                    self.ready.push(number);
-                }
-                connection.readiness.wake();
+            } else if let Some(connection) = self.table.get(number) {
+                connection.readiness.note(event);
             }
         }
         Ok(())

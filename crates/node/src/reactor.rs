@@ -116,8 +116,8 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// An event has come. True: it is what somebody waits for, who is to be woken.
-    pub fn note(&self, event: &Event) -> bool {
+    /// An event has come: who waits for it is woken.
+    pub fn note(&self, event: &Event) {
         let mut flags = self.0.flags.get();
         let over = event.is_error();
         if event.is_readable() || event.is_read_closed() || over {
@@ -131,12 +131,7 @@ impl Readiness {
         }
         let met = flags & (flags << 2) & (READ_WANTED | WRITE_WANTED);
         self.0.flags.set(flags & !met);
-        met != 0
-    }
-
-    /// Wakes who waits.
-    pub fn wake(&self) {
-        if let Some(waker) = &*self.0.waker.borrow() {
+        if let (1.., Some(waker)) = (met, &*self.0.waker.borrow()) {
             waker.wake_by_ref();
         }
     }
