@@ -84,7 +84,7 @@ impl Heads {
         if self.tries.is_multiple_of(TRIES) && section.len() <= AGAIN_BYTES {
             self.again.clear();
             self.again.extend_from_slice(section);
-            self.again_fields.clone_from(&fields);
+            self.again_fields = fields.clone();
         }
         Ok(fields)
     }

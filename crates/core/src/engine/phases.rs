@@ -148,6 +148,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         }
     }
 
+    /// Once a connection, or twice: apart as well.
     #[inline(never)]
     fn wire_ended(&mut self, end: End, now: Instant) -> bool {
         match end {

@@ -167,11 +167,6 @@ impl Clone for ResponseFields {
         text.extend_from_slice(&self.text);
         Self { text, said: self.said.clone() }
     }
-
-    fn clone_from(&mut self, other: &Self) {
-        self.text.clone_from(&other.text);
-        self.said = other.said.clone();
-    }
 }
 
 impl Default for ResponseFields {
