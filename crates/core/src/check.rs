@@ -126,11 +126,12 @@ impl<'a> Survey<'a> {
     }
 
     /// What an h1 request may turn into (RFC 9110 section 7.8), or a CONNECT.
-    pub(crate) fn upgrade(&self, method: &Method) -> Option<Upgrade> {
+    pub(crate) fn upgrade(&self, method: &Method, version: Version) -> Option<Upgrade> {
         if *method == Method::CONNECT {
             return Some(Upgrade::Connect);
         }
-        let token = str::from_utf8(self.upgrade.filter(|_| self.wants_upgrade)?).ok()?;
+        let asks = self.wants_upgrade && version == Version::HTTP_11;
+        let token = str::from_utf8(self.upgrade.filter(|token| asks && !token.is_empty())?).ok()?;
         Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
     }
 }
@@ -186,9 +187,9 @@ pub(crate) fn check(
             }
         }
         None => match (version, authority) {
-            (Version::HTTP_2, Some(authority)) => check_host(authority)?,
-            (Version::HTTP_2 | Version::HTTP_11, _) => return Err(Refusal::BadRequest),
-            _ => {}
+            (Version::HTTP_2 | Version::HTTP_10, Some(authority)) => check_host(authority)?,
+            (Version::HTTP_10, None) => {}
+            _ => return Err(Refusal::BadRequest),
         },
     }
     survey.coding.map_or(Ok(()), check_coding)
@@ -219,7 +220,8 @@ fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> 
     } else if target == "*" {
         *method == Method::OPTIONS
     } else {
-        target.starts_with('/') || (uri.authority().is_some() && target.is_empty())
+        // An authority alone is no target but CONNECT's.
+        target.starts_with('/')
     };
     if !well_formed || target.bytes().any(|byte| !(0x21..0x7f).contains(&byte)) {
         return Err(Refusal::BadRequest);
@@ -334,7 +336,10 @@ mod tests {
     fn targets() {
         let host = [("host", "a")];
         assert_eq!(verdict("OPTIONS", "*", &host), Ok(()));
-        assert_eq!(verdict("GET", "*", &host), Err(Refusal::BadRequest));
+        for other in ["*", "a", "a:80"] {
+            assert_eq!(verdict("GET", other, &[("host", other)]), Err(Refusal::BadRequest), "{other}");
+            assert_eq!(verdict("GET", other, &host), Err(Refusal::BadRequest), "{other}");
+        }
         assert_eq!(verdict("CONNECT", "a:1", &[("host", "a:1")]), Ok(()));
         for bad in ["/x", "a", "u@a:1", ":1", "http://a:1/"] {
             assert_eq!(verdict("CONNECT", bad, &host), Err(Refusal::BadRequest), "{bad}");

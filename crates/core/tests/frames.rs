@@ -261,6 +261,19 @@ fn a_head_without_a_limit_may_come_in_pieces() {
 }
 
 #[test]
+fn a_tunnel_for_no_protocol_is_malformed() {
+    run(async {
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
+        // CONNECT with an empty `:protocol` (RFC 8441 section 4).
+        let block = b"\x02\x07CONNECT\x86\x84\x01\x01a\0\x09:protocol\0";
+        client.send(&frame(HEADERS, END_HEADERS, 1, block)).await;
+        assert!(matches!(rig.event().await, Event::Refused(_)));
+        assert!(rig.quiet().await);
+        assert_eq!(client.received(), [(RST_STREAM, 0, 1, vec![0, 0, 0, 1])]);
+    });
+}
+
+#[test]
 fn a_tunnel_has_no_trailers() {
     run(async {
         let (mut rig, mut client) = scene(1, 1 << 16).await;

@@ -12,7 +12,7 @@ use crate::{
     check::{self, Framing, Survey},
     config::Limits,
     error::Refusal,
-    event::{RequestHead, Upgrade},
+    event::RequestHead,
     io::room,
 };
 
@@ -31,6 +31,10 @@ pub(super) struct Head {
 
 /// Takes a head from the front of `incoming`; `None` when it is not complete.
 pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Result<Option<Head>, Refusal> {
+    // An empty line behind a body (RFC 9112 section 2.2) begins no head.
+    if incoming.starts_with(b"\r\n") {
+        incoming.advance(2);
+    }
     if incoming.is_empty() {
         return Ok(None);
     }
@@ -107,15 +111,13 @@ fn of(
     if matches!(framing, Framing::Length(length) if length > limits.body_bytes) {
         return Err(Refusal::BodyTooLarge);
     }
-    let upgrade = if version == Version::HTTP_11 { survey.upgrade(&method) } else { None };
+    let upgrade = survey.upgrade(&method, version);
     Ok(Head {
         framing,
         trailers_welcome: survey.welcomes_trailers,
         expects_continue: survey.expects_continue && version == Version::HTTP_11,
         // With both framings it is answered by the one that rules, then closed (RFC 9112 section 6.1).
-        last: survey.closes
-            || survey.has_both_framings()
-            || (version == Version::HTTP_10 && !survey.keeps_alive && upgrade != Some(Upgrade::Connect)),
+        last: survey.closes || survey.has_both_framings() || (version == Version::HTTP_10 && !survey.keeps_alive),
         head: RequestHead::new(method, uri, version, upgrade, now, |fields| fields.set_parsed(request.headers)),
     })
 }
@@ -169,6 +171,7 @@ fn names_other_version(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Upgrade;
 
     fn taken(text: &str) -> Result<Option<Head>, Refusal> {
         taken_with(text, &Limits { header_bytes: 200, target_bytes: 40, header_count: 4, ..Limits::default() })
@@ -249,6 +252,38 @@ mod tests {
         let many = Limits { header_count: 300, ..Limits::default() };
         assert!(matches!(taken_with(&fields(299), &many), Ok(Some(_))));
         assert_eq!(taken_with(&fields(300), &many).err(), Some(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn heads_of_http_1_0() {
+        let old = |line: &str, fields: &str| taken(&format!("{line} HTTP/1.0\r\n{fields}\r\n"));
+        // Host may be left out; an authority is what it is in any version.
+        assert!(old("GET /", "").is_ok() && old("GET http://a:80/", "").is_ok());
+        for bad in ["GET http://u@a/", "GET http://a:99999/", "CONNECT u@a:1", "GET a"] {
+            assert_eq!(old(bad, "").err(), Some(Refusal::BadRequest), "{bad}");
+        }
+        let upgrade = |line: &str| old(line, "connection: upgrade\r\nupgrade: x\r\n").ok()??.head.upgrade;
+        assert_eq!((upgrade("CONNECT a:1"), upgrade("GET /")), (Some(Upgrade::Connect), None));
+        let last = |fields| old("CONNECT a:1", fields).ok().flatten().map(|head| head.last);
+        assert_eq!((last(""), last("connection: keep-alive\r\n")), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn an_upgrade_to_nothing_is_none() {
+        let upgrade = |token: &str| {
+            taken(&format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {token}\r\n\r\n"))
+                .ok()??
+                .head
+                .upgrade
+        };
+        assert_eq!((upgrade("X"), upgrade("")), (Some(Upgrade::Token("x".into())), None));
+    }
+
+    #[test]
+    fn an_empty_line_begins_no_head() {
+        let mut incoming = BytesMut::from("\r\n");
+        assert!(matches!(take(&mut incoming, &Limits::default(), Instant::now()), Ok(None)));
+        assert!(incoming.is_empty());
     }
 
     #[test]

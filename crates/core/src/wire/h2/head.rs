@@ -124,7 +124,7 @@ impl<'a> Gathered<'a> {
                     _ => return None,
                 },
             ),
-            b":protocol" => once(&mut self.protocol, str::from_utf8(value).ok()?.to_owned()),
+            b":protocol" if !value.is_empty() => once(&mut self.protocol, str::from_utf8(value).ok()?.to_owned()),
             _ => None,
         }
     }
