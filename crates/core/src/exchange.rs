@@ -257,6 +257,11 @@ impl Exchange {
         let _ = self.receive(Input::Fail);
     }
 
+    /// The body has failed.
+    pub(crate) fn broken(&self) -> bool {
+        self.receive == Receive::Failed
+    }
+
     /// Nothing of the body has been read or asked for.
     pub(crate) fn untouched(&self) -> bool {
         self.receive == Receive::Open && self.received == 0

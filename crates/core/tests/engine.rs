@@ -265,6 +265,24 @@ fn a_body_that_breaks_its_length_never_looks_whole() {
 }
 
 #[test]
+fn a_whole_body_of_another_length_changes_nothing_with_trailers_either() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send(GET).await;
+        let (key, ..) = rig.request().await;
+        let mut declared = head(200);
+        declared.headers.push(&http::header::CONTENT_LENGTH, b"3").unwrap();
+        let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "7".parse().unwrap())]);
+        let sent = rig.engine.send(key, declared, Bytes::from("four"), Some(trailers), rig.now);
+        assert_eq!(sent.map_err(|error| error.code()), Err(Code::BodyLengthMismatch));
+        rig.engine.send(key, head(500), Bytes::new(), None, rig.now).unwrap();
+        rig.sent().await;
+        assert!(rig.client.response().await.starts_with("HTTP/1.1 500"));
+    });
+}
+
+#[test]
 fn an_interim_answer_goes_before_the_final_one() {
     run(async {
         let mut rig = Rig::new(1 << 16);
@@ -303,6 +321,37 @@ fn an_upgraded_stream_carries_bytes_both_ways() {
         rig.pull(key, 100).unwrap();
         assert!(matches!(rig.event().await, Event::End { .. }));
         assert_eq!(rig.closed().await.code, CloseCode::Upgraded);
+    });
+}
+
+#[test]
+fn no_rest_of_a_body_becomes_a_tunnels() {
+    let ask = |body: &str| format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n{body}");
+    run(async {
+        let refused = async |body: &str, failed: Option<Code>| {
+            let mut rig = Rig::new(1 << 20);
+            rig.engine.pull_requests(1);
+            rig.client.send(&ask(body)).await;
+            let (key, ..) = rig.request().await;
+            rig.pull(key, 3).unwrap();
+            assert_eq!(rig.chunk().await, "abc");
+            if let Some(code) = failed {
+                rig.pull(key, 3).unwrap();
+                rig.quiet().await;
+                rig.pass(Duration::from_secs(60));
+                let Event::BodyFailed { error, .. } = rig.event().await else { panic!("not failed") };
+                assert_eq!(error.code(), code);
+            }
+            let error = rig.engine.upgrade(key, head(200), rig.now).err();
+            assert_eq!(error.map(|error| error.code()), Some(Code::NotUpgradable), "{failed:?}");
+            rig.engine.send(key, head(400), Bytes::new(), None, rig.now).unwrap();
+            rig.sent().await;
+        };
+        // Some of it is still on its way, behind a fault, late, or has not been taken.
+        refused("content-length: 30000\r\n\r\nabc", None).await;
+        refused("transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nrubbish\r\n", None).await;
+        refused("content-length: 30000\r\n\r\nabc", Some(Code::BodyTimeout)).await;
+        refused(&format!("content-length: 30000\r\n\r\nabc{}", "d".repeat(29_997)), None).await;
     });
 }
 

@@ -79,6 +79,11 @@ impl RequestBytes {
         !matches!(self.coming, Coming::Nothing)
     }
 
+    /// The caller has got all of it, or all but the word that this was all.
+    pub(super) fn is_read(&self) -> bool {
+        !self.is_coming() && self.received.is_empty() && !matches!(self.outcome, Some(Err(_)))
+    }
+
     /// Bytes that have come and wait for a pull.
     pub(super) fn received(&self) -> usize {
         self.received.len()

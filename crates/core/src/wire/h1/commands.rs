@@ -55,16 +55,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         trailers: Option<HeaderMap>,
         now: Instant,
     ) -> Result<(), Error> {
-        if trailers.is_some() {
-            self.start(key, head, now)?;
-            self.write(key, body)?;
-            return self.finish(key, trailers);
-        }
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
         response::check_no_tunnel(head.status, current.upgrade.as_deref())?;
         let bodiless = response::bodiless(head.status, current.head_request);
         let told = response::check_whole(&head, &body, bodiless)?;
+        if trailers.is_some() {
+            self.start(key, head, now)?;
+            self.write(key, body)?;
+            return self.finish(key, trailers);
+        }
         current.exchange.sent_whole(if bodiless { 0 } else { body.len() as u64 });
         let unread = current.is_coming();
         // The rest of an unread body stands between this answer and the next request.
@@ -148,7 +148,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let Some(upgrade) = current.upgrade.as_deref().cloned() else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
         };
-        if current.is_coming() {
+        // What is left of a body, or stands behind a fault in it, would be taken for the tunnel's.
+        if current.exchange.broken() || current.body.as_ref().is_some_and(|body| !body.is_read()) {
             return Err(Error::new(Code::NotUpgradable, "the request body has not been read to its end"));
         }
         current.exchange.upgrading();
