@@ -460,6 +460,44 @@ fn timeouts_end_what_waits() {
 }
 
 #[test]
+fn who_was_in_time_is_not_late_because_nobody_looked() {
+    let late = Duration::from_secs(100);
+    run(async {
+        let mut head = Rig::new(1 << 16);
+        head.engine.pull_requests(1);
+        head.client.send("GET / HTTP/1.1\r\nhost").await;
+        assert!(head.quiet().await);
+        head.client.send(": a\r\n\r\n").await;
+        head.pass(late);
+        head.request().await;
+
+        let mut body = Rig::new(1 << 16);
+        body.engine.pull_requests(1);
+        body.client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n").await;
+        let (key, ..) = body.request().await;
+        body.pull(key, 9).unwrap();
+        assert!(body.quiet().await);
+        body.client.send("abc").await;
+        body.pass(late);
+        assert_eq!(body.chunk().await, "abc");
+    });
+}
+
+#[test]
+fn a_timeout_that_is_longer_than_time_can_tell_is_off() {
+    run(async {
+        let mut config = Config::default();
+        config.timeouts.handshake = Some(Duration::MAX);
+        config.timeouts.keep_alive_idle = Some(Duration::MAX);
+        let mut rig = Rig::with(1 << 16, config);
+        rig.engine.pull_requests(1);
+        assert!(rig.quiet().await);
+        rig.client.send(GET).await;
+        rig.request().await;
+    });
+}
+
+#[test]
 fn a_drained_connection_answers_what_is_in_flight_and_closes() {
     run(async {
         let mut busy = Rig::new(1 << 16);

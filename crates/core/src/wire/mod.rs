@@ -97,7 +97,7 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
     }
 }
 
-/// `since` plus a timeout, if the timeout is on.
+/// `since` plus a timeout, if the timeout is on. One that is longer than time can tell is off.
 pub(crate) fn due(since: Instant, timeout: Option<Duration>) -> Option<Instant> {
-    timeout.map(|timeout| since + timeout)
+    timeout.and_then(|timeout| since.checked_add(timeout))
 }

@@ -135,13 +135,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         if self.cut {
             return end(CloseCode::Closed, "the tunnel was reset by this side");
         }
-        if turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
-            return end(CloseCode::WriteStalled, "the peer took no byte in time");
-        }
         let was_shut = self.sending == Sending::Shut;
         match self.read(turn.cx).and_then(|()| self.write(turn.cx, turn.now)) {
             Ok(()) => {}
             Err(fault) => return Some(End::Close { reason: fault.reason(), linger: false }),
+        }
+        if turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
+            return end(CloseCode::WriteStalled, "the peer took no byte in time");
         }
         self.feed(turn.events);
         let key = self.key;

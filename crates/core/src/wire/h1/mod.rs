@@ -193,7 +193,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     }
 
     /// Does what there is to do, until the peer or the caller has to act.
-    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Fault> {
+    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        self.try_work(turn).unwrap_or_else(|fault| Some(End::Close { reason: fault.reason(), linger: false }))
+    }
+
+    fn try_work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Fault> {
         loop {
             self.flush(turn)?;
             if let Some(end) = self.report(turn) {
@@ -317,17 +321,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
             let reason = CloseReason::new(CloseCode::Closed, error.message().to_owned());
             return Some(End::Close { reason, linger: false });
         }
-        self.dry &= !turn.called;
-        if turn.late
-            && self.deadline().is_some_and(|deadline| turn.now >= deadline)
-            && let Some(end) = self.expire(turn)
-        {
-            return Some(end);
+        // Before the peer is called late it is looked for what came in time.
+        self.dry &= !(turn.called || turn.late);
+        let mut end = self.work(turn);
+        if end.is_none() && turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
+            end = self.expire(turn).or_else(|| self.work(turn));
         }
-        let end = match self.work(turn) {
-            Ok(end) => end,
-            Err(fault) => Some(End::Close { reason: fault.reason(), linger: false }),
-        };
         room::settle(&mut self.incoming);
         end
     }

@@ -300,7 +300,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.let_go.push_back(id);
     }
 
-    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
+    fn work(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        match self.try_work(turn) {
+            Ok(end) => end,
+            Err(Broken::Transport(fault)) => self.ended(Some(fault)),
+            Err(Broken::Peer(reason, what)) => {
+                turn.refused(Refusal::Protocol);
+                Some(self.go_away(reason, what, turn.cx, turn.now))
+            }
+        }
+    }
+
+    fn try_work(&mut self, turn: &mut Turn<'_, '_>) -> Result<Option<End>, Broken> {
         for _ in 0..ROUNDS {
             let more_to_read = self.receive(turn)?;
             self.deliver(turn)?;
@@ -329,13 +340,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        self.dry &= !turn.called;
-        if turn.late
-            && self.deadline().is_some_and(|deadline| turn.now >= deadline)
-            && let Some(end) = self.expire(turn)
-        {
-            return Some(end);
-        }
+        // Before the peer is called late it is looked for what came in time.
+        self.dry &= !(turn.called || turn.late);
         turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
         for (key, reason, error) in mem::take(&mut self.failed) {
             // It may have failed twice.
@@ -344,14 +350,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
                 self.fail(key.stream, error, turn);
             }
         }
-        let end = match self.work(turn) {
-            Ok(end) => end,
-            Err(Broken::Transport(fault)) => self.ended(Some(fault)),
-            Err(Broken::Peer(reason, what)) => {
-                turn.refused(Refusal::Protocol);
-                Some(self.go_away(reason, what, turn.cx, turn.now))
-            }
-        };
+        let mut end = self.work(turn);
+        if end.is_none() && turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
+            end = self.expire(turn).or_else(|| self.work(turn));
+        }
         room::settle(&mut self.incoming);
         end
     }
