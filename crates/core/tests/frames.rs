@@ -166,6 +166,58 @@ fn a_window_that_our_settings_make_smaller_is_given_back_all_the_same() {
 }
 
 #[test]
+fn an_end_without_a_byte_fits_into_a_window_that_our_settings_made_negative() {
+    run(async {
+        const WINDOW: u32 = 1 << 14;
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 4 * WINDOW;
+        let mut rig = Rig::with(1 << 22, config);
+        rig.engine.pull_requests(1);
+        let unheard = preface(1 << 16);
+        let (unheard, acknowledgement) = unheard.split_at(unheard.len() - 9);
+        let mut client = Client::saying(&mut rig, unheard).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        client.send(&data(1, 60_000)).await;
+        client.send(acknowledgement).await;
+        client.send(&frame(DATA, END_STREAM, 1, &[])).await;
+        let mut read = 0;
+        while read < 60_000 {
+            rig.pull(key, 1 << 16).unwrap();
+            read += rig.chunk().await.len();
+        }
+        rig.pull(key, 1).unwrap();
+        assert!(matches!(rig.event().await, Event::End { .. }));
+    });
+}
+
+#[test]
+fn who_was_in_time_is_not_late_because_nobody_looked() {
+    run(async {
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        rig.pull(key, 9).unwrap();
+        assert!(rig.quiet().await);
+        client.send(&frame(DATA, 0, 1, b"abc")).await;
+        rig.pass(Duration::from_secs(31));
+        assert_eq!(rig.chunk().await, "abc");
+    });
+}
+
+#[test]
+fn a_stream_that_only_we_could_open_is_idle() {
+    for what in [frame(DATA, 0, 2, b"x"), frame(RST_STREAM, 0, 2, &[0; 4]), frame(WINDOW_UPDATE, 0, 2, &[0, 0, 0, 1])] {
+        run(async move {
+            let (mut rig, mut client) = scene(1, 1 << 16).await;
+            client.request(&mut rig, 3, END_STREAM, GET).await;
+            client.send(&what).await;
+            assert!(matches!(rig.event().await, Event::Refused(_)));
+            let of_connection = client.received().into_iter().find(|&(kind, ..)| kind == GOAWAY).unwrap();
+            assert_eq!(of_connection.3, [0, 0, 0, 3, 0, 0, 0, 1], "PROTOCOL_ERROR");
+        });
+    }
+}
+
+#[test]
 fn a_window_that_was_filled_to_its_last_byte_stalls_too() {
     run(async {
         let mut rig = Rig::new(1 << 22);

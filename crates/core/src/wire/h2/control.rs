@@ -33,7 +33,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if payload.len() != 4 {
             return broken(Reason::FrameSizeError, "RST_STREAM is not four bytes long");
         }
-        if id == 0 || id > self.highest {
+        if self.is_idle(id) {
             return broken(Reason::ProtocolError, "RST_STREAM of a stream that is not open");
         }
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
@@ -118,7 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 _ => Ok(()),
             };
         }
-        if id > self.highest {
+        if self.is_idle(id) {
             return broken(Reason::ProtocolError, "WINDOW_UPDATE of a stream that is not open");
         }
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };

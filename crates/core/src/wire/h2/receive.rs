@@ -254,7 +254,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if self.block.is_some() {
             return broken(Reason::ProtocolError, "a header block is interrupted");
         }
-        if id == 0 || id > self.highest {
+        if self.is_idle(id) {
             return broken(Reason::ProtocolError, "DATA on a stream that is not open");
         }
         let data = unpadded(head, payload)?;
@@ -273,7 +273,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.give_back(payload.len());
             return self.stream_error(id, Reason::StreamClosed, "DATA behind END_STREAM", turn);
         }
-        if length > stream.receive_window {
+        // Our SETTINGS may have made it negative: DATA without a byte fits into any (RFC 9113 section 6.9.1).
+        if length > stream.receive_window.max(0) {
             return broken(Reason::FlowControlError, "DATA over the window of its stream");
         }
         stream.receive_window -= length;
@@ -301,6 +302,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     }
 
     // ---- faults
+
+    /// It was never opened (RFC 9113 section 5.1.1): the connection itself, what only we could open, what is yet to come.
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        id.is_multiple_of(2) || id > self.highest
+    }
 
     /// A frame on a stream that has ended, or was not looked at. The peer of one that we have reset may not have known
     /// (RFC 9113 section 5.1).
