@@ -1,6 +1,6 @@
 // Trailers both ways.
 import test from 'ava'
-import { h2Client } from './_client.js'
+import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
 import { must, open, portOf, pull, rejected } from './_server.js'
 
@@ -51,6 +51,22 @@ test('h1: trailers given as an object are announced by send', async (t) => {
     ])
   }
 })
+
+for (const [protocol, connect] of Object.entries({ h1: h1Client, h2: h2Client })) {
+  test(`${protocol}: a complete body of another length than is declared, or on a 204, leaves the key good with trailers too`, async (t) => {
+    const listener = await open(t)
+    const client = connect(portOf(listener))
+    const answered = client.fetch({ headers: { te: 'trailers' } })
+    const request = await pull(listener)
+    for (const wrong of [{ headers: { 'content-length': '3' } }, { status: 204 }]) {
+      const sent = request.stream.send(request.key, { ...wrong, body: 'four', trailers: { 'x-end': 'yes' } })
+      await rejected(t, sent, 'ERR_BODY_LENGTH_MISMATCH')
+    }
+    await request.stream.send(request.key, { status: 500 })
+    t.is((await answered).status, 500)
+    client.close()
+  })
+}
 
 test('the trailers function runs after the last byte of the body was taken', async (t) => {
   const listener = await open(t)

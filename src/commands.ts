@@ -3,7 +3,7 @@
 
 import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
-import { IN_TRAILERS, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
+import { IN_CHUNKS, IN_TRAILERS, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
 import { Memory } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
@@ -122,7 +122,7 @@ export class Commands {
     exempt: boolean,
   ): number {
     const start = this.begin(headers, place)
-    const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length)
+    const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length, place)
     const size = this.putBody(head, body)
     if (this.declared !== -1 && this.declared !== size && !exempt) {
       if (size > INLINE_BODY) this.blobs!.pop()
@@ -165,8 +165,9 @@ export class Commands {
   }
 
   /** Adds the content-length of a body of `length` bytes, if the head does not declare it. */
-  private putLength(at: number, length: number): number {
+  private putLength(at: number, length: number, place: number): number {
     if (this.declared === -1) {
+      if ((place & IN_CHUNKS) !== 0) return at
       at = encodeLength(this.memory, at, length)
       this.declared = length
     }

@@ -18,6 +18,8 @@ export const IN_INTERIM = 4
 export const IN_UPGRADE = 8
 /** A status without a body and without Content-Length (RFC 9110 section 8.6). */
 export const NO_CONTENT = 16
+/** The head of a body that goes in chunks: its length, though it is known, is told by the caller or not at all. */
+export const IN_CHUNKS = 32
 // V8 does not fold what is exported, but it does fold this.
 const TRAILERS: number = IN_TRAILERS
 

@@ -54,7 +54,7 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
       stream.checkTrailers(response.trailers as contract.HeadersLike)
     }
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
-    writer = stream.begin(response, response.trailers === undefined ? source.length : -1)
+    writer = stream.begin(response, source.length, response.trailers !== undefined)
   } catch (error) {
     source?.cancel()
     stream.unclaim(sequence)

@@ -17,7 +17,7 @@ import { checkFinal, checkInterim, checkUpgrade } from './status.js'
 import { UpgradedStream } from './upgraded.js'
 
 // V8 does not fold what is imported, but it does fold this.
-const { IN_INTERIM, IN_TRAILERS, IN_UPGRADE, NO_CONTENT, ON_H2 } = fields
+const { IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, NO_CONTENT, ON_H2 } = fields
 
 /**
  * The exchange that a stream is in. HTTP/1.1 comes back to IDLE after each; an HTTP/2 stream has one.
@@ -155,18 +155,20 @@ export class Stream implements contract.Stream {
   start(key: contract.RequestKey, head: contract.ResponseHead): Writer {
     const misuse = this.misuse(key)
     if (misuse !== null) throw misuse
-    return this.begin(head, -1)
+    return this.begin(head, -1, false)
   }
 
-  /** Begins the answer to the current request, whose body has `length` bytes if that is known (else -1). */
-  begin(head: contract.ResponseHead, length: number): Writer {
+  /** Begins the answer to the current request, whose body has `length` bytes if that is known (else -1), `chunked` though it is. */
+  begin(head: contract.ResponseHead, length: number, chunked: boolean): Writer {
     const status = head.status ?? 200
     checkFinal(status, length)
     const withoutBody = status === 204 || status === 205
-    const place = status === 204 ? this.place | NO_CONTENT : this.place
-    const declared = this.commands.start(this, status, head.headers, status === 204 ? -1 : length, place)
+    const bodiless = this.isBodiless(status)
+    const place = (status === 204 ? this.place | NO_CONTENT : this.place) | (chunked ? IN_CHUNKS : 0)
+    const told = status === 204 || (chunked && bodiless) ? -1 : length
+    const declared = this.commands.start(this, status, head.headers, told, place)
     this.state = ANSWERING
-    this.writer = new Writer(this, this.commands, withoutBody ? 0 : declared, this.isBodiless(status))
+    this.writer = new Writer(this, this.commands, withoutBody ? 0 : declared, bodiless)
     return this.writer
   }
 
