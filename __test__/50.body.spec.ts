@@ -297,6 +297,77 @@ test('a loop that is left early leaves the rest, which can still be read', async
   }
 })
 
+test('a chunk on its way to a stream that is left is the next reader\'s', async (t) => {
+  const listener = await open(t)
+  for (const way of ['toWeb', 'toNode'] as const) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('content-length: 10\r\n'))
+    const request = await pull(listener)
+    const body = must(request.body)
+    if (way === 'toWeb') {
+      const reader = body.toWeb().getReader()
+      void reader.read()
+      await reader.cancel()
+    } else {
+      const readable = body.toNode()
+      readable.read()
+      readable.destroy()
+    }
+    await client.write('hello')
+    await barrier(listener)
+    const text = body.text()
+    await client.write('world')
+    t.is(await text, 'helloworld', way)
+    await request.stream.send(request.key, {})
+    client.socket.destroy()
+  }
+})
+
+test('trailers are there when the last chunk has been taken', async (t) => {
+  const listener = await open(t)
+  for (const parts of [['3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n'], ['3\r\nabc\r\n', '0\r\nx-t: 1\r\n\r\n']]) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('transfer-encoding: chunked\r\n'))
+    const request = await pull(listener)
+    const body = must(request.body)
+    const chunk = body.nextChunk()
+    await client.write(parts[0]!)
+    t.is(must(await chunk).length, 3)
+    if (parts.length > 1) await client.write(parts[1]!)
+    t.is(must(await body.trailers).get('x-t'), '1')
+    t.is(await body.text(), '', 'the rest')
+    await rejected(t, body.text(), 'ERR_BODY_IN_USE')
+    await request.stream.send(request.key, {})
+  }
+})
+
+test('after the only chunk the rest is empty, however the body came', async (t) => {
+  const listener = await open(t)
+  for (const parts of [['abc'], ['', 'abc']]) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('content-length: 3\r\n') + parts[0])
+    const request = await pull(listener)
+    const body = must(request.body)
+    if (parts.length > 1) await client.write(parts[1]!)
+    for await (const chunk of body) {
+      t.is(chunk.length, 3)
+      break
+    }
+    t.is(await body.text(), '')
+    await request.stream.send(request.key, {})
+  }
+})
+
+test('a toWeb that throws leaves the body', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write('TRACE / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc')
+  const request = await pull(listener)
+  t.throws(() => request.toWeb(), { instanceOf: TypeError })
+  t.is(await must(request.body).text(), 'abc')
+  await request.stream.send(request.key, {})
+})
+
 test('at its end a body stays at its end', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

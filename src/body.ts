@@ -25,10 +25,14 @@ const { latin1Write, utf8Slice } = Buffer.prototype as RawBuffer
 export class Receiver {
   /** A pull is in flight. */
   pulling: Promise<Uint8Array | null> | null = null
+  /** All of it has been taken; and the reader has been told so. */
   ended = false
+  told = false
   failure: PullError | null = null
-  /** Chunks that have come and nobody has pulled, and how the body goes on behind them, once that is known. */
+  /** Chunks that have come and nobody has pulled. */
   private readonly chunks: Uint8Array[] = []
+  /** What is known to come behind them: the end, as soon as the last has been taken, or a failure, for the pull after it. */
+  private last: (() => void) | null = null
   private then: (() => void) | null = null
   /** Bytes that were taken since `tell` was told. */
   private taken = 0
@@ -54,10 +58,14 @@ export class Receiver {
     const chunk = this.chunks.shift()
     if (chunk !== undefined) {
       this.take(chunk)
+      if (this.chunks.length === 0) this.last?.()
       return Promise.resolve(chunk)
     }
     this.then?.()
-    if (this.ended) return Promise.resolve(null)
+    if (this.ended) {
+      this.told = true
+      return Promise.resolve(null)
+    }
     if (this.failure !== null) return refused(this.failure)
     this.pulling = new Promise((resolve, reject) => {
       this.resolve = resolve
@@ -92,8 +100,8 @@ export class Receiver {
 
   /** The body is complete. */
   end(trailers: string | null): void {
-    if (this.pulling === null) this.then = () => this.finish(trailers)
-    else this.finish(trailers)
+    if (this.chunks.length === 0) this.finish(trailers)
+    else this.last = () => this.finish(trailers)
   }
 
   /** The body cannot be read to its end. */
@@ -107,6 +115,7 @@ export class Receiver {
     this.ended = true
     this.onEnd(trailers)
     if (this.pulling === null) return
+    this.told = true
     this.pulling = null
     this.resolve(null)
   }
@@ -131,9 +140,11 @@ export class RequestBody implements contract.RequestBody {
   readonly length: number | null
   private readonly stream: Stream
   private readonly receiver: Receiver | null
-  /** What came with the head and was not taken yet: bytes, or a text of one character a byte. */
+  /** What came with the head and was not taken yet: bytes, or a text of one character a byte; null: the reader was told the end. */
   private whole: Uint8Array | string | null
   private reader: Reader | null = null
+  /** A chunk on its way to `toWeb` or `toNode`. When they are left before it has come, it is the next reader's. */
+  private held: Promise<Uint8Array | null> | null = null
   private trailerText: string | null = null
   private lazyTrailers: Promise<RequestHeaders | null> | null = null
   private settleTrailers: { resolve(trailers: RequestHeaders | null): void; reject(error: PullError): void } | null = null
@@ -173,23 +184,25 @@ export class RequestBody implements contract.RequestBody {
   }
 
   private read<T>(limit: number, convert: (whole: Uint8Array | string) => T): Promise<T> {
-    if (this.receiver !== null) return settle(this.readAll(this.receiver, limit).then(convert))
+    if (this.receiver !== null || this.held !== null) return settle(this.readAll(limit).then(convert))
     try {
-      this.checkWhole(this.whole === null, limit)
-      return Promise.resolve(convert(this.takeWhole()!))
+      this.checkWhole(limit)
+      const whole = this.whole!
+      this.whole = null
+      return Promise.resolve(convert(whole))
     } catch (error) {
       return refused(error)
     }
   }
 
-  private async readAll(receiver: Receiver, limit: number): Promise<Uint8Array> {
-    this.checkWhole(receiver.ended, limit)
+  private async readAll(limit: number): Promise<Uint8Array> {
+    this.checkWhole(limit)
     this.reader = 'whole'
     try {
       const chunks: Uint8Array[] = []
       let size = 0
       for (;;) {
-        const chunk = await receiver.pull()
+        const chunk = await this.take()
         if (chunk === null) return chunks.length === 1 ? chunks[0] : concat(chunks, size)
         size += chunk.byteLength
         if (size > limit) throw tooLarge(limit)
@@ -200,17 +213,11 @@ export class RequestBody implements contract.RequestBody {
     }
   }
 
-  /** May the whole body be read? `taken`: it was read to its end. */
-  private checkWhole(taken: boolean, limit: number): void {
+  /** May the whole body be read? */
+  private checkWhole(limit: number): void {
     if (this.busy) throw this.inUse()
-    if (taken) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
+    if (this.receiver === null ? this.whole === null : this.receiver.told) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
     if (this.length !== null && this.length > limit) throw tooLarge(limit)
-  }
-
-  private takeWhole(): Uint8Array | string | null {
-    const { whole } = this
-    this.whole = null
-    return whole
   }
 
   get trailers(): Promise<RequestHeaders | null> {
@@ -246,11 +253,14 @@ export class RequestBody implements contract.RequestBody {
 
   toWeb(): ReadableStream<Uint8Array> {
     this.claim('toWeb')
+    let left = false
     return new ReadableStream(
       {
         type: 'bytes',
         pull: async (controller) => {
-          const chunk = await this.take()
+          const chunk = await (this.held = this.take())
+          if (left) return
+          this.held = null
           if (chunk !== null) return controller.enqueue(chunk)
           this.reader = null
           controller.close()
@@ -258,6 +268,7 @@ export class RequestBody implements contract.RequestBody {
           controller.byobRequest?.respond(0)
         },
         cancel: () => {
+          left = true
           this.reader = null
         },
       },
@@ -271,8 +282,13 @@ export class RequestBody implements contract.RequestBody {
     return new Readable({
       highWaterMark: CHUNK,
       read(): void {
-        body.take().then(
-          (chunk) => this.push(chunk),
+        body.held = body.take()
+        body.held.then(
+          (chunk) => {
+            if (this.destroyed) return
+            body.held = null
+            this.push(chunk)
+          },
           (error) => this.destroy(error),
         )
       },
@@ -301,7 +317,7 @@ export class RequestBody implements contract.RequestBody {
   }
 
   private get busy(): boolean {
-    return this.reader !== null || (this.receiver !== null && this.receiver.pulling !== null)
+    return this.reader !== null || (this.held === null && this.receiver !== null && this.receiver.pulling !== null)
   }
 
   private claim(reader: Reader): void {
@@ -314,9 +330,12 @@ export class RequestBody implements contract.RequestBody {
   }
 
   private take(): Promise<Uint8Array | null> {
+    const { held, whole } = this
+    this.held = null
+    if (held !== null) return held
     if (this.receiver !== null) return this.receiver.pull()
-    const whole = this.takeWhole()
-    return Promise.resolve(whole === null || whole.length === 0 ? null : toBytes(whole))
+    this.whole = whole === null || whole.length === 0 ? null : ''
+    return Promise.resolve(this.whole === null ? null : toBytes(whole!))
   }
 
   private ended(trailers: string | null): void {

@@ -191,7 +191,13 @@ export class IncomingRequest implements contract.IncomingRequest {
     const body = method === 'GET' || method === 'HEAD' ? null : (this.body?.toWeb() ?? null)
     const headers = new Headers()
     for (const [name, value] of this.headers) headers.append(name, value)
-    return new Request(this.url, { method, headers, body, signal: this.signal, duplex: 'half' })
+    try {
+      return new Request(this.url, { method, headers, body, signal: this.signal, duplex: 'half' })
+    } catch (error) {
+      // The body is still the caller's.
+      void body?.cancel()
+      throw error
+    }
   }
 
   [inspect.custom](): string {
