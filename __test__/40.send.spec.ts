@@ -232,6 +232,53 @@ for (const protocol of ['h1', 'h2'] as const) {
   })
 }
 
+test('a file or blob whose exchange ends while it is opened', async (t) => {
+  for (const body of [{ file: 'package.json' }, new Blob(['small'])]) {
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(get)
+    const request = await pull(listener)
+    const sending = request.stream.send(request.key, { body })
+    request.stream.reset()
+    await rejected(t, sending, 'ERR_CLOSED')
+  }
+})
+
+test('a directory is no file: the error is told, and the key still good', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(get)
+  const { stream, key } = await pull(listener)
+  await t.throwsAsync(stream.send(key, { body: { file: '.' } }), { code: 'EISDIR' })
+  await stream.send(key, { status: 404 })
+  t.is((await client.response()).status, 404)
+})
+
+for (const how of ['the client goes', 'what it gives cannot be sent'] as const) {
+  test(`a source that throws when it is closed harms nothing: ${how}`, async (t) => {
+    const listener = await open(t)
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(get)
+    const { signal, stream, key } = await pull(listener)
+    const aborted = once(signal, 'abort')
+    const source = (function* () {
+      try {
+        yield 'begin'
+        for (;;) yield how === 'the client goes' ? 'x'.repeat(100_000) : (5 as unknown as string)
+      } finally {
+        throw new Error('by the source')
+      }
+    })()
+    const sending = stream.send(key, { body: source })
+    if (how === 'the client goes') client.reset()
+    await rejected(t, sending, 'ERR_PEER_CLOSED', 'ERR_PEER_RESET', 'ERR_INVALID_OPTION')
+    await aborted
+    await client.ended
+    await stream.connection.closed
+    t.is(listener.stats().requestsInFlight, 0)
+  })
+}
+
 test('the client has all of it when send resolves and both ends go at once', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

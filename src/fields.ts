@@ -126,12 +126,10 @@ export function prepareHead(headers: HeadersLike): contract.PreparedHead {
 /** Writes `headers` from `at` and gives the offset behind them. Throws ERR_INVALID_HEADER. */
 export function encodeFields(out: Memory, at: number, end: number, headers: HeadersLike, place: number): number {
   declaredLength = -1
-  if (typeof headers !== 'object' || headers === null)
-    throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
+  checkSection(headers)
   if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
     for (const pair of headers as Iterable<readonly [string, string]>) {
-      if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string')
-        throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
+      checkPair(pair)
       at = encodeField(out, at, end, pair[0], pair[1], place)
     }
     return at
@@ -145,6 +143,27 @@ export function encodeFields(out: Memory, at: number, end: number, headers: Head
     else at = encodeField(out, at, end, name, value as number, place)
   }
   return at
+}
+
+/** The fields of `headers`, a repeated one once for each value. Throws ERR_INVALID_HEADER; the values are not checked. */
+export function* pairs(headers: HeadersLike): Iterable<readonly [string, string]> {
+  checkSection(headers)
+  if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
+    for (const pair of headers as Iterable<readonly [string, string]>) {
+      checkPair(pair)
+      yield pair
+    }
+  } else for (const [name, value] of Object.entries(headers)) for (const item of Array.isArray(value) ? value : [value]) yield [name, item]
+}
+
+function checkSection(headers: HeadersLike): void {
+  if (typeof headers !== 'object' || headers === null)
+    throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)
+}
+
+function checkPair(pair: readonly [string, string]): void {
+  if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string')
+    throw new PullError('ERR_INVALID_HEADER', 'a header in a list must be a [name, value] pair')
 }
 
 /** Writes the content-length of a body whose length is known. */

@@ -5,7 +5,7 @@ import { type FileHandle, open as openFile } from 'node:fs/promises'
 
 import type * as contract from '../index.js'
 import { PullError, settle } from './errors.js'
-import { Prepared } from './fields.js'
+import { Prepared, pairs } from './fields.js'
 import type { Writer } from './response.js'
 import type { Stream } from './stream.js'
 
@@ -34,13 +34,14 @@ export function sendSource(stream: Stream, response: contract.OutgoingResponse):
 
 async function answer(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
   const { sequence } = stream
+  const bodiless = stream.isBodiless(response.status)
   // The key is taken while files are opened: a second answer is ERR_KEY_USED. Until something is queued it can be given back.
   stream.claim()
   let source: Source | null = null
   let writer: Writer
   try {
     source = await openSource(response.body)
-    const small = source.length >= 0 && source.length <= SMALL && response.trailers === undefined && !stream.isBodiless(response.status)
+    const small = source.length >= 0 && source.length <= SMALL && response.trailers === undefined && !bodiless
     const whole = small ? await readWhole(source) : null
     const lost = stream.lost(sequence)
     if (lost !== null) throw lost
@@ -70,17 +71,12 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
 }
 
 /** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): a recipient may want to know. */
-function announced(response: contract.OutgoingResponse, trailers: [string, string][]): contract.OutgoingResponse {
+function announced(response: contract.OutgoingResponse, trailers: (readonly [string, string])[]): contract.OutgoingResponse {
   const { headers } = response
   if (trailers.length === 0 || headers instanceof Prepared) return { ...response, trailers }
   const fields = headers === undefined ? [] : [...pairs(headers as contract.HeadersLike)]
   if (!fields.some(([name]) => name.toLowerCase() === 'trailer')) fields.push(['trailer', [...new Set(trailers.map(([name]) => name))].join(', ')])
   return { ...response, headers: fields, trailers }
-}
-
-function* pairs(headers: contract.HeadersLike): Iterable<[string, string]> {
-  if (Symbol.iterator in headers) for (const [name, value] of headers as Iterable<readonly [string, string]>) yield [name, value]
-  else for (const [name, value] of Object.entries(headers)) for (const item of Array.isArray(value) ? value : [value]) yield [name, item]
 }
 
 async function pump(writer: Writer, source: Source, trailers: contract.OutgoingResponse['trailers']): Promise<contract.Sent> {
@@ -157,6 +153,12 @@ function streamSource(body: ReadableStream<Uint8Array>, length: number): Source 
 function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
   const iterator = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]()
   let ended = false
+  // Async, so that what the caller's own code throws here is a rejection: it comes in the middle of other work.
+  const close = async (): Promise<void> => {
+    // A node:stream is told at once: its iterator's `return` waits for the chunk that is being read.
+    if ('destroy' in body && typeof body.destroy === 'function') body.destroy()
+    await iterator.return?.()
+  }
   return {
     length: -1,
     async next() {
@@ -167,9 +169,7 @@ function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
     cancel() {
       if (ended) return
       ended = true
-      // A node:stream is told at once: its iterator's `return` waits for the chunk that is being read.
-      if ('destroy' in body && typeof body.destroy === 'function') body.destroy()
-      Promise.resolve(iterator.return?.()).catch(ignore)
+      close().catch(ignore)
     },
   }
 }
@@ -183,6 +183,8 @@ async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody
   const handle = await openFile(file)
   try {
     const stat = await handle.stat()
+    // It can be opened, but not read: better said before anything is sent.
+    if (stat.isDirectory()) await handle.read(Buffer.alloc(1))
     // A pipe or a device has no size that means anything: it is read to its end.
     const size = stat.isFile() ? stat.size : Infinity
     const length = Math.max(0, Math.min(end + 1, size) - start)
