@@ -313,7 +313,8 @@ export class Stream implements AsyncIterable<IncomingRequest> {
   /**
    * Leaves HTTP on this stream: 101 on HTTP/1.1, 200 for CONNECT and extended CONNECT (RFC 9110 sections 7.8 and 9.3.6, RFC 8441).
    * Uses up the stream: `nextRequest` gives null from then on. `connection` and `upgrade` are set by hyperpull.
-   * Rejects with ERR_NOT_UPGRADABLE when {@link IncomingRequest.upgrade} is null.
+   * Rejects with ERR_NOT_UPGRADABLE when {@link IncomingRequest.upgrade} is null, and, key still good, while the request has a body
+   * that was not read to its end.
    */
   upgrade(key: RequestKey, head?: ResponseHead): Promise<UpgradedStream>
 

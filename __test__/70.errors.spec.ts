@@ -41,6 +41,10 @@ const mistakes: Array<[title: string, code: string, act: (request: IncomingReque
   ['a response that is none', 'ERR_INVALID_OPTION', send(5)],
   ['a file range the wrong way round', 'ERR_INVALID_OPTION', send({ body: { file: 'package.json', start: 9, end: 2 } })],
   ['a trailer that is framing', 'ERR_INVALID_HEADER', send({ body: ['x'], trailers: { 'content-length': '1' } })],
+  ['a list of trailers that has no pairs', 'ERR_INVALID_HEADER', send({ body: 'x', trailers: [5] })],
+  ['trailers that are none', 'ERR_INVALID_HEADER', send({ body: 'x', trailers: null })],
+  ['trailers beside headers that are none', 'ERR_INVALID_HEADER', send({ body: 'x', trailers: { a: 'b' }, headers: null })],
+  ['trailers beside a header name that is no text', 'ERR_INVALID_HEADER', send({ body: 'x', trailers: { a: 'b' }, headers: [[5, 'b']] })],
   ['inform with a status of 200', 'ERR_INVALID_STATUS', (request) => request.stream.inform(request.key, 200)],
   ['inform with a line break', 'ERR_INVALID_HEADER', (request) => request.stream.inform(request.key, 103, { link: 'a\nb' })],
   ['an upgrade that was not asked for', 'ERR_NOT_UPGRADABLE', (request) => request.stream.upgrade(request.key)],
@@ -218,4 +222,9 @@ test.serial('an abandoned rejection of the peer does not end the process, a mist
   await new Promise((resolve) => setImmediate(resolve))
   t.is(unhandled.length, 1)
   t.true(local.includes((unhandled[0] as PullError).code))
+})
+
+test('a PullError of a code that is none of ours is the program\'s own', (t) => {
+  t.like(new PullError('ERR_MINE', 'mine'), { code: 'ERR_MINE', message: 'mine', side: 'local', status: null })
+  t.like(new PullError('toString'), { side: 'local', status: null })
 })

@@ -35,6 +35,14 @@ test("the handler's value is the answer, at once or later", async (t) => {
   }
 })
 
+test('a misspelt option is named, with the one that was meant', async (t) => {
+  const handler = () => ({})
+  const misspelt: Array<[object, string]> = [[{ onerror: handler }, 'onError'], [{ concurency: 1 }, 'concurrency'], [{ prot: 1 }, 'port']]
+  for (const [options, hint] of misspelt)
+    t.true((await rejected(t, serve(options as ServeOptions, handler), 'ERR_INVALID_OPTION')).message.includes(`did you mean '${hint}'?`))
+  await rejected(t, serve(undefined as unknown as ServeOptions, handler), 'ERR_INVALID_OPTION')
+})
+
 test('a throw is a 500 and a call of onError', async (t) => {
   const errors: Array<[unknown, IncomingRequest | null]> = []
   const handler: Handler = (request) => {

@@ -4,6 +4,9 @@ import type { CODES } from './layout.js'
 export type Side = 'peer' | 'local' | 'io'
 export type Code = (typeof CODES)[number]
 
+/** Who is at fault of a code that is none of ours. */
+const OTHER: readonly [Side, null] = ['local', null]
+
 /** Who is at fault, and the status that answers it best. */
 const FAULTS: Record<Code, readonly [Side, number | null]> = {
   ERR_KEY_USED: ['local', null],
@@ -34,7 +37,7 @@ export class PullError extends Error implements contract.PullError {
   constructor(code: Code = 'ERR_IO', message = '', options?: ErrorOptions) {
     super(message, options)
     this.code = code
-    ;[this.side, this.status] = FAULTS[code]
+    ;[this.side, this.status] = Object.hasOwn(FAULTS, code) ? FAULTS[code] : OTHER
   }
 
   static {

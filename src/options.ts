@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import type { NativeListenOptions } from './binding.js'
@@ -55,7 +56,7 @@ const NUMBERS = {
   ioThreads: [availableParallelism() > 2 ? 2 : 1, 0, 64],
 } satisfies Record<string, Range>
 
-const OPTIONS = [
+export const OPTIONS = [
   'port',
   'host',
   'path',
@@ -154,8 +155,7 @@ export function onlyKnown(group: string, given: object, names: readonly string[]
 }
 
 export function invalid(name: string, wanted: string, given: unknown): PullError {
-  const shown = typeof given === 'string' ? JSON.stringify(given) : Array.isArray(given) ? `[${given.join(', ')}]` : String(given)
-  return new PullError('ERR_INVALID_OPTION', `'${name}' must be ${wanted}, not ${shown}`)
+  return new PullError('ERR_INVALID_OPTION', `'${name}' must be ${wanted}, not ${inspect(given, { depth: 0 })}`)
 }
 
 /** Edits between two words (Levenshtein). */

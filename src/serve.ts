@@ -3,12 +3,13 @@
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { listen } from './listener.js'
-import { invalid } from './options.js'
+import { OPTIONS, invalid, onlyKnown } from './options.js'
 
 type Answer = contract.OutgoingResponse | globalThis.Response
 type Handler = (request: contract.IncomingRequest) => Answer | Promise<Answer>
 
 export async function serve(options: contract.ServeOptions, handler: Handler): Promise<contract.Server> {
+  onlyKnown('options', options, [...OPTIONS, 'concurrency', 'signals', 'onError'])
   const { concurrency = Infinity, signals = true, onError = printError, ...listenOptions } = options
   if (typeof handler !== 'function') throw invalid('handler', 'a function', handler)
   if (typeof onError !== 'function') throw invalid('onError', 'a function', onError)
