@@ -424,7 +424,10 @@ export interface RequestBody extends AsyncIterable<Uint8Array> {
   discard(limit?: number): Promise<void>
   /** The rest as a byte stream that pulls only when it is read. Cancelling it leaves the rest unread. */
   toWeb(): ReadableStream<Uint8Array>
-  /** The rest as a Readable that pulls only when it is read. Destroying it leaves the rest unread. */
+  /**
+   * The rest as a Readable that pulls only when it is read. Destroying it leaves the rest unread. As in node:http, that the peer has left
+   * is an 'error' event only if somebody listens, and 'close' in any case.
+   */
   toNode(): Readable
   /** Leaving the loop early leaves the rest unread: it can still be read or discarded. */
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array>

@@ -1,5 +1,6 @@
 // Request bodies: pulled, limited, handed on; and what the client is told meanwhile.
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createReadStream, createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -320,6 +321,21 @@ test('a chunk on its way to a stream that is left is the next reader\'s', async 
     t.is(await text, 'helloworld', way)
     await request.stream.send(request.key, {})
     client.socket.destroy()
+  }
+})
+
+test('toNode without an error listener does not end the process when the peer leaves', async (t) => {
+  const listener = await open(t)
+  for (const listens of [false, true]) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('content-length: 10\r\n') + 'part')
+    const readable = must((await pull(listener)).body).toNode()
+    const closed = new Promise((resolve) => readable.once('close', resolve))
+    const failed = listens ? once(readable, 'error') : null
+    await new Promise((resolve) => readable.once('data', resolve))
+    client.reset()
+    await closed
+    if (failed !== null) t.is(((await failed)[0] as { code: string }).code, 'ERR_PEER_RESET')
   }
 })
 

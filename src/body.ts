@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 
 import type * as contract from '../index.js'
-import { PullError, hush, refused, settle } from './errors.js'
+import { PullError, hush, isQuiet, refused, settle } from './errors.js'
 import { RequestHeaders } from './headers.js'
 import type { RawBuffer } from './raw.js'
 import type { Stream } from './stream.js'
@@ -294,7 +294,8 @@ export class RequestBody implements contract.RequestBody {
       },
       destroy(error, done): void {
         body.reader = null
-        done(error)
+        // As in node:http: a peer that leaves ends no process that does not listen.
+        done(isQuiet(error) && this.listenerCount('error') === 0 ? null : error)
       },
     })
   }

@@ -54,7 +54,7 @@ export function fromNative(error: unknown): PullError {
 }
 
 /** Is it told only to those who look? See the rules at the top of index.d.ts. */
-function isQuiet(error: unknown): boolean {
+export function isQuiet(error: unknown): boolean {
   return error instanceof PullError && (error.side !== 'local' || error.code === 'ERR_CLOSED')
 }
 
