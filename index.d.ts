@@ -412,7 +412,10 @@ export interface RequestBody extends AsyncIterable<Uint8Array> {
    * (never more than `limits.bufferedBytes`), and HTTP/2 what the stream's window lets in.
    */
   nextChunk(): Promise<Uint8Array | null>
-  /** The whole body. Rejects with ERR_BODY_TOO_LARGE past `limit` bytes (default limits.bodyBytes); a declared length over it is not read at all. */
+  /**
+   * The whole body. Rejects with ERR_BODY_TOO_LARGE past `limit` bytes (default limits.bodyBytes; ERR_INVALID_OPTION if that is no number
+   * from 0 on); a declared length over it is not read at all.
+   */
   bytes(limit?: number): Promise<Uint8Array>
   /** As UTF-8, without a byte order mark. */
   text(limit?: number): Promise<string>

@@ -230,6 +230,18 @@ test('discard reads what is left, and the connection is kept', async (t) => {
   t.is((await client.response()).body.toString(), 'second')
 })
 
+test('a limit that is none leaves the body to be read', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(`${post('content-length: 8\r\n')}the body`)
+  const body = must((await pull(listener)).body)
+  for (const limit of [NaN, -1, '1k' as never]) {
+    await rejected(t, body.text(limit), 'ERR_INVALID_OPTION')
+    await rejected(t, body.discard(limit), 'ERR_INVALID_OPTION')
+  }
+  t.is(await body.text(), 'the body')
+})
+
 test('an early answer reaches a client that is still uploading', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

@@ -6,6 +6,8 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import test from 'ava'
+import { prepareHead } from '../index.js'
+import type { HeadersLike } from '../index.js'
 import { drainBody } from './_client.js'
 import { RawClient } from './_raw.js'
 import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
@@ -129,6 +131,20 @@ test('h1: destroy ends the tunnel for the peer', async (t) => {
   tunnel.destroy()
   await client.ended
   t.pass()
+})
+
+test('h1: a prepared head does not say what the stream is upgraded to', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(upgrade())
+  const request = await pull(listener)
+  const wrongs: HeadersLike[] = [{ upgrade: 'other', connection: 'upgrade' }, { 'content-length': '1' }]
+  for (const wrong of wrongs)
+    await rejected(t, request.stream.upgrade(request.key, { headers: prepareHead(wrong) }), 'ERR_INVALID_HEADER')
+  const tunnel = await request.stream.upgrade(request.key, { headers: prepareHead({ 'x-a': 'b' }) })
+  const response = await client.response()
+  t.deepEqual([response.status, response.get('upgrade'), response.get('x-a')], [101, 'echo/1', 'b'])
+  tunnel.destroy()
 })
 
 test('h1: an upgrade that is refused is an answer like any other', async (t) => {

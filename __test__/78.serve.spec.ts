@@ -40,7 +40,8 @@ test('a misspelt option is named, with the one that was meant', async (t) => {
   const misspelt: Array<[object, string]> = [[{ onerror: handler }, 'onError'], [{ concurency: 1 }, 'concurrency'], [{ prot: 1 }, 'port']]
   for (const [options, hint] of misspelt)
     t.true((await rejected(t, serve(options as ServeOptions, handler), 'ERR_INVALID_OPTION')).message.includes(`did you mean '${hint}'?`))
-  await rejected(t, serve(undefined as unknown as ServeOptions, handler), 'ERR_INVALID_OPTION')
+  for (const wrong of [undefined, { concurrency: '5' }, { concurrency: 1.5 }, { limits: null }])
+    await rejected(t, serve(wrong as unknown as ServeOptions, handler), 'ERR_INVALID_OPTION')
 })
 
 test('a throw is a 500 and a call of onError', async (t) => {

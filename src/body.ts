@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import type * as contract from '../index.js'
 import { PullError, hush, isQuiet, refused, settle } from './errors.js'
 import { RequestHeaders } from './headers.js'
+import { invalid } from './options.js'
 import type { RawBuffer } from './raw.js'
 import type { Stream } from './stream.js'
 
@@ -217,6 +218,7 @@ export class RequestBody implements contract.RequestBody {
   private checkWhole(limit: number): void {
     if (this.busy) throw this.inUse()
     if (this.receiver === null ? this.whole === null : this.receiver.told) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
+    checkLimit(limit)
     if (this.length !== null && this.length > limit) throw tooLarge(limit)
   }
 
@@ -239,6 +241,7 @@ export class RequestBody implements contract.RequestBody {
   }
 
   private async drop(limit: number): Promise<void> {
+    checkLimit(limit)
     this.claim('discard')
     try {
       for (let size = 0; size <= limit;) {
@@ -343,6 +346,10 @@ export class RequestBody implements contract.RequestBody {
     this.trailerText = trailers
     this.settleTrailers?.resolve(trailers === null ? null : new RequestHeaders(trailers, 0))
   }
+}
+
+function checkLimit(limit: number): void {
+  if (!(limit >= 0)) throw invalid('limit', 'a number of bytes', limit)
 }
 
 function tooLarge(limit: number): PullError {

@@ -3,7 +3,7 @@
 
 import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
-import { IN_CHUNKS, IN_TRAILERS, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
+import { IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
 import { Memory } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
@@ -271,11 +271,13 @@ export class Commands {
   /** Names a prepared head. One that the loop does not know goes before the command. */
   private name(at: number, head: Prepared, place: number): number {
     if ((place & IN_TRAILERS) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head is not trailers')
-    if (head.hop && (place & ON_H2) !== 0)
+    if (head.hop && (place & (ON_H2 | IN_INTERIM | IN_UPGRADE)) !== 0)
       throw new PullError(
         'ERR_INVALID_HEADER',
-        'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2)',
+        'a prepared head with connection-specific fields may not be sent on HTTP/2 (RFC 9113 section 8.2.2), in an interim response or an upgrade',
       )
+    if (head.declaredLength !== -1 && (place & (IN_INTERIM | IN_UPGRADE)) !== 0)
+      throw new PullError('ERR_INVALID_HEADER', 'a prepared head with content-length may not be sent in an interim response or an upgrade')
     this.headFlag = FLAG_PREPARED
     this.headNumber = head.number
     this.declared = head.declaredLength

@@ -14,9 +14,12 @@ export async function serve(options: contract.ServeOptions, handler: Handler): P
   if (typeof handler !== 'function') throw invalid('handler', 'a function', handler)
   if (typeof onError !== 'function') throw invalid('onError', 'a function', onError)
   if (typeof signals !== 'boolean') throw invalid('signals', 'true or false', signals)
-  if (!(concurrency >= 1)) throw invalid('concurrency', 'a number from 1 to Infinity', concurrency)
-  const requestsInFlight = Math.min(concurrency, listenOptions.limits?.requestsInFlight ?? Infinity)
-  const listener = await listen({ ...listenOptions, limits: { ...listenOptions.limits, requestsInFlight } })
+  if (concurrency !== Infinity && !(Number.isInteger(concurrency) && concurrency >= 1))
+    throw invalid('concurrency', 'a whole number from 1 to Infinity', concurrency)
+  const { limits = {} } = listenOptions
+  if (typeof limits !== 'object' || limits === null) throw invalid('limits', 'an object', limits)
+  const requestsInFlight = Math.min(concurrency, limits.requestsInFlight ?? Infinity)
+  const listener = await listen({ ...listenOptions, limits: { ...limits, requestsInFlight } })
   return new Server(listener, handler, onError, signals)
 }
 

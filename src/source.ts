@@ -2,6 +2,7 @@
 
 import { Blob } from 'node:buffer'
 import { type FileHandle, open as openFile } from 'node:fs/promises'
+import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { PullError, settle } from './errors.js'
@@ -111,12 +112,13 @@ async function openSource(body: Body): Promise<Source> {
   if (typeof body === 'string' || body instanceof Uint8Array) return pieceSource(body)
   if (body instanceof ArrayBuffer) return pieceSource(new Uint8Array(body))
   if (body instanceof Blob) return streamSource(body.stream() as ReadableStream<Uint8Array>, body.size)
-  if (typeof body === 'object') {
+  // Another view would be a list of its numbers.
+  if (typeof body === 'object' && !ArrayBuffer.isView(body)) {
     if ('file' in body && typeof body.file === 'string') return fileSource(body)
     if ('getReader' in body) return streamSource(body, -1)
     if (Symbol.asyncIterator in body || Symbol.iterator in body) return iterableSource(body)
   }
-  throw new PullError('ERR_INVALID_OPTION', `a ${typeof body} cannot be a response body`)
+  throw new PullError('ERR_INVALID_OPTION', `${inspect(body, { depth: 0, maxArrayLength: 0 })} cannot be a response body`)
 }
 
 /** A body that is there whole, in pieces. Bytes that are detached meanwhile have the length 0, and end too early. */

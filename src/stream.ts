@@ -123,8 +123,7 @@ export class Stream implements contract.Stream {
   send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
     const misuse = this.misuse(key)
     if (misuse !== null) return refused(misuse)
-    if (typeof response !== 'object' || response === null)
-      return refused(new PullError('ERR_INVALID_OPTION', `a ${typeof response} is not a response`))
+    if (typeof response !== 'object' || response === null) return refused(noResponse(response))
     const { body, trailers } = response as contract.OutgoingResponse
     const whole = trailers === undefined ? wholeOf(body) : null
     return whole !== null && this.takesAtOnce(whole.length)
@@ -155,6 +154,7 @@ export class Stream implements contract.Stream {
   start(key: contract.RequestKey, head: contract.ResponseHead): Writer {
     const misuse = this.misuse(key)
     if (misuse !== null) throw misuse
+    if (typeof head !== 'object' || head === null) throw noResponse(head)
     return this.begin(head, -1, false)
   }
 
@@ -217,10 +217,9 @@ export class Stream implements contract.Stream {
   }
 
   reset(reason: keyof typeof RESET = 'cancel'): void {
-    const number = RESET[reason]
-    if (number === undefined)
+    if (!Object.hasOwn(RESET, reason))
       throw new PullError('ERR_INVALID_OPTION', `${JSON.stringify(reason)} is not a reason to reset: ${Object.keys(RESET).join(', ')} are`)
-    this.abandon(number, new PullError('ERR_CLOSED', 'the exchange was reset by this side'))
+    this.abandon(RESET[reason], new PullError('ERR_CLOSED', 'the exchange was reset by this side'))
   }
 
   /** Ends the exchange, if it is not over: the peer is told `reason`, who waits here is told `error`. */
@@ -450,6 +449,10 @@ export class Stream implements contract.Stream {
     else writer?.fail(error)
     if (whenIdle !== null) for (const resolve of whenIdle) resolve()
   }
+}
+
+function noResponse(given: unknown): PullError {
+  return new PullError('ERR_INVALID_OPTION', `${inspect(given)} is not a response`)
 }
 
 /** A body that is there whole; null: it has to be read. */
