@@ -323,10 +323,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         }
         // Before the peer is called late it is looked for what came in time.
         self.dry &= !(turn.called || turn.late);
-        let mut end = self.work(turn);
-        if end.is_none() && turn.late && self.deadline().is_some_and(|deadline| turn.now >= deadline) {
-            end = self.expire(turn).or_else(|| self.work(turn));
-        }
+        let mut late = turn.late;
+        let end = loop {
+            let end = self.work(turn);
+            if end.is_some() || !mem::take(&mut late) || self.deadline().is_none_or(|deadline| turn.now < deadline) {
+                break end;
+            }
+            if let Some(end) = self.expire(turn) {
+                break Some(end);
+            }
+        };
         room::settle(&mut self.incoming);
         end
     }
