@@ -187,7 +187,7 @@ test('a request that did not ask is ERR_NOT_UPGRADABLE', async (t) => {
   t.is((await client.response()).body.toString(), 'answered')
 })
 
-test('HTTP/1.0 cannot be upgraded', async (t) => {
+test('HTTP/1.0 cannot be upgraded but by CONNECT', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))
   await client.write('GET / HTTP/1.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n')
@@ -227,6 +227,22 @@ test('CONNECT on HTTP/1', async (t) => {
   socket.write('through the tunnel')
   t.is(String((await once(socket, 'data'))[0]), 'through the tunnel')
   socket.destroy()
+})
+
+test('CONNECT over HTTP/1.0 is a tunnel too', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener), true)
+  await client.write('CONNECT example.test:443 HTTP/1.0\r\n\r\nearly ')
+  const request = await pull(listener)
+  t.deepEqual([request.httpVersion, request.upgrade], ['1.0', 'connect'])
+  await rejected(t, request.stream.send(request.key, { body: 'no tunnel' }), 'ERR_INVALID_STATUS')
+  const tunnel = await request.stream.upgrade(request.key)
+  t.regex(await client.until('\r\n\r\n'), /^HTTP\/1.1 200 /)
+  const echo = pipeline(tunnel, tunnel)
+  await client.until('early ')
+  client.finish()
+  await echo
+  t.is(await client.ended, 'end')
 })
 
 test('CONNECT that is refused', async (t) => {
