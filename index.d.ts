@@ -312,7 +312,9 @@ export class Stream implements AsyncIterable<IncomingRequest> {
 
   /**
    * Leaves HTTP on this stream: 101 on HTTP/1.1, 200 for CONNECT and extended CONNECT (RFC 9110 sections 7.8 and 9.3.6, RFC 8441).
-   * Uses up the stream: `nextRequest` gives null from then on. `connection` and `upgrade` are set by hyperpull.
+   * Uses up the stream: `nextRequest` gives null from then on. `connection` is set by hyperpull. Where an HTTP/1.1 request asks for
+   * several protocols, `headers: { upgrade }` of the head names the chosen one; default the first. One that was not asked for is
+   * ERR_INVALID_HEADER.
    * Rejects with ERR_NOT_UPGRADABLE when {@link IncomingRequest.upgrade} is null, and, key still good, while the request has a body
    * that was not read to its end.
    */
@@ -355,7 +357,10 @@ export class IncomingRequest {
   readonly authority: string
   readonly httpVersion: '1.0' | '1.1' | '2.0'
   readonly headers: RequestHeaders
-  /** null: this request cannot be upgraded. Else what it asks for: 'websocket', 'connect', or the Upgrade token. */
+  /**
+   * null: this request cannot be upgraded. Else what it asks for: 'websocket', 'connect', or the Upgrade token, in lower case. Of a request
+   * that asks for several it is the list, the most wanted first: 'h2c, websocket'.
+   */
   readonly upgrade: string | null
   /** null when the request has no body. */
   readonly body: RequestBody | null
@@ -516,7 +521,7 @@ export interface Sent {
 
 /** A node:stream Duplex, so that `ws` and other socket libraries take it as they take a net.Socket. */
 export interface UpgradedStream extends Duplex {
-  /** What the stream speaks now: the request's {@link IncomingRequest.upgrade}. */
+  /** What the stream speaks now: the request's {@link IncomingRequest.upgrade}, of several the chosen one. */
   readonly protocol: string
   readonly remote: Connection['remote']
   /** As in net.Socket; undefined on a Unix-domain socket. */

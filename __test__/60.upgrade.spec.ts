@@ -147,6 +147,26 @@ test('h1: a prepared head does not say what the stream is upgraded to', async (t
   tunnel.destroy()
 })
 
+test('h1: of several protocols the caller names one (RFC 9110 section 7.8)', async (t) => {
+  const listener = await open(t)
+  const switched = async (headers: HeadersLike) => {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c, WebSocket\r\nupgrade: x/1\r\n\r\n')
+    const request = await pull(listener)
+    t.is(request.upgrade, 'h2c, websocket, x/1')
+    for (const wrong of ['websockets', 'x', 'websocket, tls/1.0'])
+      await rejected(t, request.stream.upgrade(request.key, { headers: { upgrade: wrong } }), 'ERR_INVALID_HEADER')
+    const tunnel = await request.stream.upgrade(request.key, { headers })
+    const response = await client.response()
+    t.is(response.status, 101)
+    tunnel.destroy()
+    return [response.get('upgrade'), tunnel.protocol]
+  }
+  t.deepEqual(await switched({}), ['h2c', 'h2c'])
+  t.deepEqual(await switched({ connection: 'Upgrade', upgrade: 'websocket' }), ['websocket', 'websocket'])
+  t.deepEqual(await switched([['Upgrade', 'X/1']]), ['X/1', 'x/1'])
+})
+
 test('h1: an upgrade that is refused is an answer like any other', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

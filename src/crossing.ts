@@ -221,8 +221,10 @@ export class Crossing {
         const error = this.error(record)
         return connection.find(id)?.rejected(sequence, events[record + 10], error)
       }
-      case EVENT.upgraded:
-        return connection.find(id)?.upgraded(sequence)
+      case EVENT.upgraded: {
+        const protocol = this.latin1(events[record + 8])
+        return connection.find(id)?.upgraded(sequence, protocol)
+      }
       case EVENT.closed: {
         const message = this.utf8(events[record + 9])
         this.connections[number] = undefined

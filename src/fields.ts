@@ -269,8 +269,9 @@ function admit(field: FieldName, value: string, place: number): boolean {
       return admitLength(value, place)
     case CONNECTION:
     case HOP:
-      // Leaving HTTP is hyperpull's to say: it sets both.
-      if ((place & IN_UPGRADE) !== 0 && (name === 'connection' || name === 'upgrade')) return false
+      // Leaving HTTP is hyperpull's to say, and what for, the caller's, on HTTP/1.1.
+      if ((place & IN_UPGRADE) !== 0 && name === 'connection') return false
+      if ((place & IN_UPGRADE) !== 0 && name === 'upgrade') return (place & ON_H2) === 0
       if ((place & ON_H2) !== 0) throw misplaced(name, 'an HTTP/2 message (RFC 9113 section 8.2.2)')
       if ((place & (IN_TRAILERS | IN_INTERIM)) !== 0) throw misplaced(name, 'trailers or an interim response')
       if (field.role === CONNECTION && !CONNECTION_VALUE.test(value))

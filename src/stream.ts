@@ -361,13 +361,13 @@ export class Stream implements contract.Stream {
     }
   }
 
-  upgraded(sequence: number): void {
+  upgraded(sequence: number, protocol: string): void {
     if (sequence !== this.sequence || this.state !== ANSWERING) return
     const request = this.request!
     this.state = TUNNEL
     this.end()
     this.writer = new Writer(this, this.commands, -1, false)
-    request.settle(new UpgradedStream(this, request, this.writer))
+    request.settle(new UpgradedStream(this, sequence, protocol, this.writer))
   }
 
   chunk(sequence: number, bytes: Uint8Array, full: boolean): void {

@@ -5,7 +5,6 @@ import type * as contract from '../index.js'
 import { Receiver } from './body.js'
 import { PullError } from './errors.js'
 import { RESET } from './layout.js'
-import type { IncomingRequest } from './request.js'
 import type { Writer } from './response.js'
 import type { Stream } from './stream.js'
 
@@ -13,7 +12,6 @@ const CHUNK = 64 << 10
 
 /** The tunnel of a stream that has left HTTP. Bytes are pulled as they are read, and `write` waits as a response's does. */
 export class UpgradedStream extends Duplex implements contract.UpgradedStream {
-  readonly protocol: string
   readonly remote: contract.Address
   bytesRead = 0
   bytesWritten = 0
@@ -23,15 +21,15 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
 
   constructor(
     private readonly stream: Stream,
-    request: IncomingRequest,
+    sequence: number,
+    readonly protocol: string,
     private readonly writer: Writer,
   ) {
     super()
-    this.protocol = request.upgrade!
     this.remote = stream.connection.remote
     // This side's close is no error of the tunnel's. Either half may be the one that still listens.
     const fail = (error: PullError): void => void this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
-    this.receiver = new Receiver(stream, request.sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
+    this.receiver = new Receiver(stream, sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
     writer.onFail = fail
   }
 

@@ -31,7 +31,6 @@ pub(crate) struct Survey<'a> {
     pub(crate) count: usize,
     host: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
-    upgrade: Option<&'a [u8]>,
     /// RFC 9218 section 4.
     pub(crate) priority: Option<&'a [u8]>,
     length: Option<&'a [u8]>,
@@ -78,7 +77,6 @@ impl<'a> Survey<'a> {
             2 if is(b"te") => self.welcomes_trailers |= has_token(value, b"trailers"),
             4 if is(b"host") => self.malformed |= self.host.replace(value).is_some(),
             6 if is(b"expect") => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
-            7 if is(b"upgrade") => self.upgrade = self.upgrade.or(Some(value)),
             8 if is(b"priority") => self.priority = self.priority.or(Some(value)),
             10 if is(b"connection") => {
                 self.closes |= has_token(value, b"close");
@@ -125,14 +123,21 @@ impl<'a> Survey<'a> {
         self.coding.is_some() && self.length.is_some()
     }
 
-    /// What an h1 request may turn into (RFC 9110 section 7.8), or a CONNECT.
-    pub(crate) fn upgrade(&self, method: &Method, version: Version) -> Option<Upgrade> {
+    /// What an h1 request with these fields may turn into (RFC 9110 section 7.8), or a CONNECT.
+    pub(crate) fn upgrade(
+        &self,
+        method: &Method,
+        version: Version,
+        fields: &[httparse::Header<'_>],
+    ) -> Option<Upgrade> {
         if *method == Method::CONNECT {
             return Some(Upgrade::Connect);
         }
-        let asks = self.wants_upgrade && version == Version::HTTP_11;
-        let token = str::from_utf8(self.upgrade.filter(|token| asks && !token.is_empty())?).ok()?;
-        Some(Upgrade::Token(token.trim().to_ascii_lowercase()))
+        if !self.wants_upgrade || version != Version::HTTP_11 {
+            return None;
+        }
+        let upgrades = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("upgrade"));
+        Upgrade::named(upgrades.map(|field| field.value))
     }
 }
 

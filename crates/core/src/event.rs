@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::{
-    error::{CloseReason, Error, Refusal},
+    error::{CloseReason, Code, Error, Refusal},
     fields::RequestFields,
     io::room::{self, Pool},
     key::Key,
@@ -31,7 +31,7 @@ pub enum Protocol {
 /// What a request that may leave HTTP asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Upgrade {
-    /// h1 `Upgrade:` with its field value (RFC 9110 section 7.8), lower case.
+    /// h1 `Upgrade:` (RFC 9110 section 7.8), lower case: a protocol, or a list of them, the most wanted first: `h2c, websocket`.
     Token(String),
     /// CONNECT to an authority (RFC 9110 section 9.3.6).
     Connect,
@@ -45,6 +45,36 @@ impl Upgrade {
         match self {
             Self::Token(token) | Self::Extended(token) => token,
             Self::Connect => "connect",
+        }
+    }
+
+    /// What the values of Upgrade fields name, if anything.
+    pub(crate) fn named<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut list = String::new();
+        for name in values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii) {
+            if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
+                list.push_str(if list.is_empty() { "" } else { ", " });
+                list.extend(name.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+            }
+        }
+        (!list.is_empty()).then_some(Self::Token(list))
+    }
+
+    /// What the request that asks for this turns into: what the answer names in `values` of Upgrade, else what is wanted most.
+    pub(crate) fn chosen<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> Result<Self, Error> {
+        let asked = || self.token().split(", ");
+        match (self, Self::named(values)) {
+            (Self::Token(_), None) => Ok(Self::Token(asked().take(1).collect())),
+            (Self::Token(_), Some(named))
+                if named.token().split(", ").all(|name| asked().any(|other| other == name)) =>
+            {
+                Ok(named)
+            }
+            (_, None) => Ok(self.clone()),
+            (_, Some(named)) => {
+                let message = format!("the request asks for {}, not for {}", self.token(), named.token());
+                Err(Error::new(Code::InvalidHeader, message))
+            }
         }
     }
 }
@@ -177,7 +207,12 @@ pub enum Event {
         error: Error,
     },
     /// The stream has left HTTP: chunks, writes and finish now carry the tunnel.
-    Upgraded(Key),
+    Upgraded {
+        /// Whose.
+        key: Key,
+        /// What it speaks now: of what the request asked for, the one that was chosen.
+        protocol: Upgrade,
+    },
     /// Something was refused before it became a request.
     Refused(Refusal),
     /// The connection is over. Last, and once.
@@ -206,6 +241,26 @@ mod tests {
         second.upgrade = Some(Upgrade::Connect);
         second.recycle();
         assert_eq!(head(b"").upgrade, None);
+    }
+
+    #[test]
+    fn what_is_chosen_was_asked_for() {
+        let named = |values: &[&str]| Upgrade::named(values.iter().map(|value| value.as_bytes()));
+        let token = |list: &str| Some(Upgrade::Token(list.into()));
+        assert_eq!(named(&["", " , ,", "a\u{e9}"]), None);
+        assert_eq!(named(&["H2C, WebSocket", "x/1"]), token("h2c, websocket, x/1"));
+        let chosen = |asked: &Option<Upgrade>, values: &[&str]| {
+            asked.as_ref()?.chosen(values.iter().map(|value| value.as_bytes())).ok()
+        };
+        let asked = token("h2c, websocket, x/1");
+        assert_eq!(chosen(&asked, &[]), token("h2c"));
+        assert_eq!(chosen(&asked, &["WebSocket"]), token("websocket"));
+        assert_eq!(chosen(&asked, &["x/1, h2c"]), token("x/1, h2c"));
+        for wrong in ["x", "x/2", "websocket, tls/1.0"] {
+            assert_eq!(chosen(&asked, &[wrong]), None, "{wrong}");
+        }
+        assert_eq!(chosen(&Some(Upgrade::Connect), &[]), Some(Upgrade::Connect));
+        assert_eq!(chosen(&Some(Upgrade::Connect), &["connect"]), None);
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 stream.pulled.get_or_insert(Err(error.clone()));
                 stream.ended(key, Err(error));
             }),
-            Event::Upgraded(key) => self.tell(key, |stream| stream.upgraded = true),
+            Event::Upgraded { key, protocol } => self.tell(key, |stream| stream.upgraded = Some(Box::new(protocol))),
             Event::Refused(_) => {}
             Event::Closed(reason) => self.closed = Some(reason),
         }
@@ -317,7 +317,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
         let mut inner = self.shared.lock();
         let stream = inner.streams.remove(id);
         match &stream {
-            Some(stream) if stream.owing || stream.upgraded => inner.engine.reset(id, ResetReason::Cancel),
+            Some(stream) if stream.owing || stream.upgraded.is_some() => inner.engine.reset(id, ResetReason::Cancel),
             Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),
             _ if inner.protocol == Some(Protocol::Http1) => inner.engine.drain(),
             // Nothing to turn for.

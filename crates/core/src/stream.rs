@@ -116,9 +116,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
     }
 
-    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves.
+    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves. Where an h1 request asks for
+    /// several protocols, an Upgrade field of `head` names the chosen one; default the first (RFC 9110 section 7.8).
     ///
-    /// Fails with `NotUpgradable` if the request does not ask for it or its body has not been read, with `KeyUsed`,
+    /// Fails with `NotUpgradable` if the request does not ask for it or its body has not been read, with `InvalidHeader` if
+    /// `head` names a protocol that the request does not ask for, with `KeyUsed`,
     /// `KeyUnknown` or `Closed`, or as a sent answer does. Not cancel-safe, since the halves are in the future: dropping it
     /// drops the stream, which is reset. The rest of an h2 connection goes on.
     pub async fn upgrade(self, input: Input<IO, T>, key: Key, head: Response<()>) -> Result<Upgraded<IO, T>, Error> {
@@ -126,13 +128,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
         self.handle.command(key, |inner| inner.engine.upgrade(key, head, inner.timer.now()))?;
-        self.handle
-            .until(|inner| match inner.streams.get(key.stream) {
-                Some(stream) if stream.upgraded => Poll::Ready(Ok(())),
-                _ => inner.outcome(key).map_ok(drop),
+        let protocol = self
+            .handle
+            .until(|inner| match inner.streams.get(key.stream).and_then(|stream| stream.upgraded.as_deref()) {
+                Some(protocol) => Poll::Ready(Ok(protocol.clone())),
+                None => inner.outcome(key).map(|outcome| Err(outcome.err().unwrap_or_else(|| inner.ended()))),
             })
             .await?;
-        Ok(Upgraded::new(self.handle, key))
+        Ok(Upgraded::new(self.handle, key, protocol))
     }
 
     /// Abandons what is in flight: RST_STREAM on h2, the connection on h1.

@@ -3,7 +3,7 @@
 use crate::{
     by_id::ById,
     error::Error,
-    event::{RequestBody, RequestHead},
+    event::{RequestBody, RequestHead, Upgrade},
     key::Key,
     shared::{Pulled, Sent},
 };
@@ -36,7 +36,8 @@ pub(crate) struct StreamState {
     pub(crate) pulled: Option<Result<Pulled, Error>>,
     /// Bytes of the current answer that have been sent.
     pub(crate) written: u64,
-    pub(crate) upgraded: bool,
+    /// What it speaks now that it has left HTTP.
+    pub(crate) upgraded: Option<Box<Upgrade>>,
     /// A request was fetched and the caller has not given its whole answer.
     pub(crate) owing: bool,
     /// The answer on its way, if its `Sending` waits.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::{Code, Error},
+    event::Upgrade,
     key::Key,
     lead::Rank,
     shared::{Handle, Operation, Pulled},
@@ -32,6 +33,7 @@ const PENDING_WRITE_BYTES: u64 = 64 << 10;
 pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     handle: Arc<Handle<IO, T>>,
     key: Key,
+    protocol: Upgrade,
     reader: Operation<IO, T>,
     writer: Operation<IO, T>,
     pulling: bool,
@@ -42,18 +44,24 @@ pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Upgraded<IO, T> {
-    pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key) -> Self {
+    pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key, protocol: Upgrade) -> Self {
         Self {
             reader: handle.operation(Rank::Half),
             writer: handle.operation(Rank::Half),
             handle,
             key,
+            protocol,
             pulling: false,
             ended: false,
             rest: Bytes::new(),
             queued: 0,
             finished: false,
         }
+    }
+
+    /// What the stream speaks now: of what the request asked for, the one that was chosen.
+    pub fn protocol(&self) -> &Upgrade {
+        &self.protocol
     }
 
     /// Waits until no more than `room` written bytes wait to be sent.

@@ -60,7 +60,7 @@ fn a_connect_has_nothing_to_pull_until_it_is_a_tunnel() {
         assert!(matches!(body, RequestBody::None));
         assert_eq!(rig.pull(key, 100), Err(Code::Closed), "a pull would never be answered: the tunnel begins anew");
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         rig.pull(key, 100).unwrap();
         assert_eq!(rig.chunk().await, "early");
     }));
@@ -72,7 +72,7 @@ fn a_tunnel_may_be_silent_for_as_long_as_it_likes() {
         let mut rig = Rig::new(1 << 16);
         let (key, _, _answer, mut out) = request(&mut rig, connect()).await;
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         rig.pull(key, 100).unwrap();
         // Pings show that the peer is there.
         for _ in 0..10 {
@@ -100,7 +100,7 @@ fn a_tunnel_that_has_ended_both_ways_is_sent_before_it_is_forgotten() {
         let (mut upgraded, mut ended, mut sent) = (false, false, false);
         while !(upgraded && ended && sent) {
             match rig.event().await {
-                Event::Upgraded(_) => upgraded = true,
+                Event::Upgraded { .. } => upgraded = true,
                 Event::End { .. } => ended = true,
                 Event::Sent { bytes, .. } => sent = bytes == 0,
                 other => panic!("{other:?}"),

@@ -308,7 +308,7 @@ fn an_upgraded_stream_carries_bytes_both_ways() {
         let (key, request, _) = rig.request().await;
         assert_eq!(request.upgrade.unwrap().token(), "echo");
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         assert!(rig.client.response().await.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         rig.pull(key, 100).unwrap();
         assert_eq!(rig.chunk().await, "EARLY");

@@ -331,7 +331,7 @@ fn a_tunnel_has_no_trailers() {
         let (mut rig, mut client) = scene(1, 1 << 16).await;
         let key = client.request(&mut rig, 1, 0, CONNECT).await;
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         rig.pull(key, 1).unwrap();
         // RFC 9113 section 8.5.
         client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y")).await;
@@ -348,7 +348,7 @@ fn a_tunnel_that_is_reset_at_once_has_been_one_and_is_reset_once() {
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
         rig.engine.reset(1, ResetReason::Cancel);
         rig.engine.reset(1, ResetReason::Internal);
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         assert!(matches!(rig.event().await, Event::Failed { .. }));
         assert!(rig.quiet().await);
         let resets: Vec<_> = client.received().into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();

@@ -347,7 +347,7 @@ fn an_extended_connect_becomes_a_tunnel() {
         assert_eq!(request.upgrade.unwrap().token(), "websocket");
         assert!(matches!(body, RequestBody::None));
         rig.engine.upgrade(key, head(200), rig.now).unwrap();
-        assert!(matches!(rig.event().await, Event::Upgraded(_)));
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
         out.send_data(Bytes::from_static(b"ping"), false).unwrap();
         rig.pull(key, 100).unwrap();
         assert_eq!(rig.chunk().await, "ping");

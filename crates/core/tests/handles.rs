@@ -196,11 +196,14 @@ fn a_request_is_text_and_becomes_one_of_http() {
 fn a_stream_leaves_http() {
     run(async {
         let (mut client, connection) = connection();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+        let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c, Echo\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
         let (mut input, output) = connection.next().await.unwrap().unwrap().split();
         let (key, request) = input.next().await.unwrap().unwrap();
-        assert_eq!(request.upgrade().unwrap().token(), "echo");
-        let mut upgraded = output.upgrade(input, key, Response::new(())).await.unwrap();
+        assert_eq!(request.upgrade().unwrap().token(), "h2c, echo");
+        let chosen = Response::builder().header("upgrade", "echo").body(()).unwrap();
+        let mut upgraded = output.upgrade(input, key, chosen).await.unwrap();
+        assert_eq!(upgraded.protocol().token(), "echo");
         let server = async {
             let mut space = [0; 5];
             upgraded.read_exact(&mut space).await.unwrap();

@@ -108,11 +108,11 @@ pub fn extent(record: &[u32]) -> (usize, usize) {
             let (bytes, blobs) = if (word(A) >> 16) & request_flags::COMPLETE != 0 { chunk(word(D)) } else { (0, 0) };
             (word(B) as usize + bytes, blobs)
         }
-        Some(EventKind::End) => (word(A) as usize, 0),
+        Some(EventKind::End | EventKind::Upgraded) => (word(A) as usize, 0),
         Some(
             EventKind::Connection | EventKind::BodyFailed | EventKind::Failed | EventKind::Rejected | EventKind::Closed,
         ) => (word(B) as usize, 0),
-        Some(EventKind::Written | EventKind::Sent | EventKind::Upgraded | EventKind::Stopped) | None => (0, 0),
+        Some(EventKind::Written | EventKind::Sent | EventKind::Stopped) | None => (0, 0),
     }
 }
 
@@ -321,8 +321,11 @@ impl Outbox {
     }
 
     /// The stream has left HTTP.
-    pub fn upgraded(&mut self, key: Key) {
-        self.push(&record(EventKind::Upgraded, key));
+    pub fn upgraded(&mut self, key: Key, protocol: &str) {
+        let mut record = record(EventKind::Upgraded, key);
+        record[A] = length(protocol.as_bytes());
+        self.batch.bytes.extend_from_slice(protocol.as_bytes());
+        self.push(&record);
     }
 
     /// The connection is over.

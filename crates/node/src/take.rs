@@ -124,7 +124,7 @@ mod tests {
         let outlet = outlet(|outbox| {
             outbox.chunk(KEY, Bytes::from(vec![b'a'; 3000]), false);
             outbox.chunk(KEY, Bytes::from(vec![b'b'; 3000]), false);
-            outbox.upgraded(KEY);
+            outbox.upgraded(KEY, "echo");
             outbox.stopped();
         });
         let mut staging = Staging::default();

@@ -109,7 +109,7 @@ impl IoLoop {
                 self.outbox.failed(key, &error);
                 return self.over(connection);
             }
-            Event::Upgraded(key) => self.outbox.upgraded(key),
+            Event::Upgraded { key, protocol } => self.outbox.upgraded(key, protocol.token()),
             Event::Refused(refusal) => {
                 self.stats.refuse(refusal);
                 self.stats_changed = true;

@@ -152,12 +152,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     #[inline(never)]
     fn wire_ended(&mut self, end: End, now: Instant) -> bool {
         match end {
-            End::Upgraded(key) => {
+            End::Upgraded { key, protocol } => {
                 if let Phase::Http1(wire) = mem::replace(&mut self.phase, Phase::Closed) {
                     let (io, early) = wire.into_transport();
                     let tunnel = Tunnel::new(key, io, early, self.traffic.clone(), self.config.clone());
                     self.phase = Phase::Tunnel(Box::new(tunnel));
-                    self.tell(Event::Upgraded(key));
+                    self.tell(Event::Upgraded { key, protocol: *protocol });
                 }
             }
             End::Close { reason, linger } => {

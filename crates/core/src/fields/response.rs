@@ -124,16 +124,25 @@ impl ResponseFields {
         mem::take(&mut self.text)
     }
 
-    /// Each `name: value`, and the length of its name, without those that speak of one HTTP/1 connection and without
-    /// Content-Length.
-    pub(crate) fn for_http2(&self) -> impl Iterator<Item = (&[u8], usize)> {
+    /// Each `name: value`, and the length of its name, without Connection and Content-Length.
+    fn each(&self) -> impl Iterator<Item = (&[u8], usize)> {
         let mut rest = self.lines();
-        let lines = std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             // Neither a name nor a value has a line break.
             let line = until(&mut rest, b'\n')?;
             Some((&line[..line.len() - 1], find(line, b':')?))
-        });
-        lines.filter(|&(line, name)| !(self.said.hop && self.said.is_hop(&line[..name])))
+        })
+    }
+
+    /// Those of `each` that do not speak of one HTTP/1 connection.
+    pub(crate) fn for_http2(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.each().filter(|&(line, name)| !(self.said.hop && self.said.is_hop(&line[..name])))
+    }
+
+    /// The values of Upgrade.
+    pub(crate) fn upgrades(&self) -> impl Iterator<Item = &[u8]> {
+        let upgrades = self.each().filter(|&(line, name)| self.said.upgrade && line[..name] == *b"upgrade");
+        upgrades.map(|(line, name)| &line[name + 1..])
     }
 
     /// The fields as a map.

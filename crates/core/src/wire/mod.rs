@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use crate::{
     engine::ResetReason,
     error::{Error, Refusal},
-    event::Event,
+    event::{Event, Upgrade},
     fields::ResponseFields,
     key::Key,
     relay::Relay,
@@ -30,7 +30,7 @@ pub(crate) enum End {
     /// The transport is to be closed; `linger` until the peer has stopped sending, so that no reset overtakes the answer.
     Close { reason: crate::error::CloseReason, linger: bool },
     /// The h1 stream has left HTTP.
-    Upgraded(Key),
+    Upgraded { key: Key, protocol: Box<Upgrade> },
 }
 
 /// What a turn works with.

@@ -202,7 +202,7 @@ impl Promises {
                 let exchange = self.exchange(key);
                 (exchange.waiting, exchange.over, exchange.ended) = (false, true, Some(Err(error)));
             }
-            Event::Upgraded(key) => {
+            Event::Upgraded { key, .. } => {
                 let exchange = self.exchange(key);
                 assert!(exchange.upgrading && !exchange.tunnel && !exchange.waiting);
                 (exchange.upgrading, exchange.tunnel, exchange.over) = (false, true, false);

@@ -145,16 +145,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
     fn upgrade(&mut self, key: Key, head: ResponseHead, _: Instant) -> Result<(), Error> {
         let current = self.current(key)?;
         current.exchange.check_waiting()?;
-        let Some(upgrade) = current.upgrade.as_deref().cloned() else {
+        let Some(upgrade) = &mut current.upgrade else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
         };
         // What is left of a body, or stands behind a fault in it, would be taken for the tunnel's.
         if current.exchange.broken() || current.body.as_ref().is_some_and(|body| !body.is_read()) {
             return Err(Error::new(Code::NotUpgradable, "the request body has not been read to its end"));
         }
+        let protocol = upgrade.chosen(head.headers.upgrades())?;
+        **upgrade = protocol.clone();
         current.exchange.upgrading();
         let out = self.outgoing.tail();
-        match upgrade {
+        match protocol {
             Upgrade::Token(token) => encode::write_switch(out, &head.headers, &token),
             Upgrade::Connect | Upgrade::Extended(_) => {
                 let status = if head.status.is_success() { head.status } else { StatusCode::OK };

@@ -86,12 +86,12 @@ impl Head<'_> {
     }
 }
 
-/// The head of a 101, to `token` unless the caller has named one.
-pub(super) fn write_switch(out: &mut Vec<u8>, headers: &ResponseFields, token: &str) {
+/// The head of a 101 to `protocol`, which the caller may have named.
+pub(super) fn write_switch(out: &mut Vec<u8>, headers: &ResponseFields, protocol: &str) {
     write_status(out, b"HTTP/1.1 ", StatusCode::SWITCHING_PROTOCOLS);
     out.extend_from_slice(headers.lines());
     if !headers.said.upgrade {
-        write_line(out, "upgrade", token.as_bytes());
+        write_line(out, "upgrade", protocol.as_bytes());
     }
     out.extend_from_slice(b"connection: upgrade\r\n\r\n");
 }

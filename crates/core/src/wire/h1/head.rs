@@ -111,7 +111,7 @@ fn of(
     if matches!(framing, Framing::Length(length) if length > limits.body_bytes) {
         return Err(Refusal::BodyTooLarge);
     }
-    let upgrade = survey.upgrade(&method, version);
+    let upgrade = survey.upgrade(&method, version, request.headers);
     Ok(Head {
         framing,
         trailers_welcome: survey.welcomes_trailers,

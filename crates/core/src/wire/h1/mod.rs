@@ -51,6 +51,7 @@ struct Current {
     exchange: Exchange,
     /// What is read as it is pulled.
     body: Option<Box<RequestBytes>>,
+    /// What it asks for, then what it turns into.
     upgrade: Option<Box<Upgrade>>,
     version: Version,
     head_request: bool,
@@ -250,7 +251,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             return None;
         }
         if current.exchange.leaving() {
-            return Some(End::Upgraded(key));
+            return current.upgrade.take().map(|protocol| End::Upgraded { key, protocol });
         }
         let bytes = current.exchange.ended()?;
         if current.exchange.waiting() {

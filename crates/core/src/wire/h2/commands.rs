@@ -10,6 +10,7 @@ use super::{H2, frame::Reason, send::Told};
 use crate::{
     engine::ResetReason,
     error::{Code, Error},
+    event::Event,
     exchange,
     fields::ResponseFields,
     key::Key,
@@ -134,16 +135,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
     fn upgrade(&mut self, key: Key, mut head: ResponseHead, now: Instant) -> Result<(), Error> {
         let stream = self.stream(key)?;
         stream.exchange.check_waiting()?;
-        if stream.upgrade.is_none() {
+        let Some(protocol) = stream.upgrade.clone() else {
             return Err(Error::new(Code::NotUpgradable, "the request does not ask to leave HTTP"));
-        }
+        };
         if !head.status.is_success() {
             head.status = StatusCode::OK;
         }
         stream.exchange.upgrading();
         stream.enter_tunnel();
         self.answer(key.stream, &head, None, false, now);
-        self.upgraded.push(key);
+        self.upgraded.push(Event::Upgraded { key, protocol });
         Ok(())
     }
 

@@ -95,7 +95,7 @@ pub(crate) struct H2<IO> {
     foretold: Vec<(u32, Priority)>,
     /// Events of calls between turns, and what the peer is told.
     failed: Vec<(Key, Reason, Error)>,
-    upgraded: Vec<Key>,
+    upgraded: Vec<Event>,
     /// The highest stream that the peer has opened.
     highest: u32,
     /// It has left some out.
@@ -342,7 +342,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         // Before the peer is called late it is looked for what came in time.
         self.dry &= !(turn.called || turn.late);
-        turn.events.extend(self.upgraded.drain(..).map(Event::Upgraded));
+        turn.events.extend(self.upgraded.drain(..));
         for (key, reason, error) in mem::take(&mut self.failed) {
             // It may have failed twice.
             if self.streams.get_mut(key.stream).is_some() {
