@@ -7,7 +7,7 @@ import { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import test from 'ava'
 import { prepareHead } from '../index.js'
-import type { HeadersLike } from '../index.js'
+import type { HeadersLike, IncomingRequest } from '../index.js'
 import { drainBody } from './_client.js'
 import { RawClient } from './_raw.js'
 import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
@@ -165,6 +165,33 @@ test('h1: of several protocols the caller names one (RFC 9110 section 7.8)', asy
   t.deepEqual(await switched({}), ['h2c', 'h2c'])
   t.deepEqual(await switched({ connection: 'Upgrade', upgrade: 'websocket' }), ['websocket', 'websocket'])
   t.deepEqual(await switched([['Upgrade', 'X/1']]), ['X/1', 'x/1'])
+})
+
+test('h1: there is no tunnel while something of the body is left, wherever it is', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  const post = (framing: string) => `POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n${framing}\r\n\r\n`
+  const refuses = async (request: IncomingRequest) => await rejected(t, request.stream.upgrade(request.key), 'ERR_NOT_UPGRADABLE')
+
+  await client.write(`${post('content-length: 3')}abc`)
+  const whole = await pull(listener)
+  await refuses(whole)
+  t.is(await must(whole.body).text(), 'abc')
+  await whole.stream.send(whole.key, {})
+  await client.response()
+
+  await client.write(post('content-length: 6'))
+  const request = must(await whole.stream.nextRequest())
+  const body = must(request.body)
+  const first = body.nextChunk()
+  await client.write('abc')
+  t.deepEqual(await first, new Uint8Array(Buffer.from('abc')))
+  await client.write('def')
+  await barrier(listener)
+  await refuses(request)
+  t.deepEqual(await body.nextChunk(), new Uint8Array(Buffer.from('def')))
+  const tunnel = await request.stream.upgrade(request.key)
+  tunnel.destroy()
 })
 
 test('h1: an upgrade that is refused is an answer like any other', async (t) => {

@@ -316,6 +316,12 @@ export class RequestBody implements contract.RequestBody {
     }
   }
 
+  /** Nothing of it is left to be taken. */
+  get isRead(): boolean {
+    if (this.held !== null) return false
+    return this.receiver === null ? this.whole === null || this.whole.length === 0 : this.receiver.ended
+  }
+
   private get limit(): number {
     return this.stream.connection.listener.settings.limits.bodyBytes
   }

@@ -206,6 +206,7 @@ export class Stream implements contract.Stream {
     const request = this.request!
     try {
       if (!request.upgradable) throw new PullError('ERR_NOT_UPGRADABLE', 'the request does not ask to leave HTTP')
+      if (request.body?.isRead === false) throw new PullError('ERR_NOT_UPGRADABLE', 'the request body has not been read to its end')
       const { status } = head
       if (status !== undefined) checkUpgrade(status, this.place !== ON_H2 && request.method !== 'CONNECT')
       this.commands.upgrade(this, status ?? 0, head.headers, this.place | IN_UPGRADE)
