@@ -225,8 +225,8 @@ fn check_target(method: &Method, uri: &Uri, extended: bool, limits: &Limits) -> 
     } else if target == "*" {
         *method == Method::OPTIONS
     } else {
-        // An authority alone is no target but CONNECT's.
-        target.starts_with('/')
+        // An authority alone is no target but CONNECT's. Behind one the path may be empty (RFC 3986 section 3.3).
+        target.starts_with('/') || (target.starts_with('?') && uri.authority().is_some())
     };
     if !well_formed || target.bytes().any(|byte| !(0x21..0x7f).contains(&byte)) {
         return Err(Refusal::BadRequest);
@@ -344,6 +344,10 @@ mod tests {
         for other in ["*", "a", "a:80"] {
             assert_eq!(verdict("GET", other, &[("host", other)]), Err(Refusal::BadRequest), "{other}");
             assert_eq!(verdict("GET", other, &host), Err(Refusal::BadRequest), "{other}");
+        }
+        // The path of an absolute target may be empty.
+        for empty in ["http://a", "http://a?", "http://a?x=/"] {
+            assert_eq!(verdict("GET", empty, &host), Ok(()), "{empty}");
         }
         assert_eq!(verdict("CONNECT", "a:1", &[("host", "a:1")]), Ok(()));
         for bad in ["/x", "a", "u@a:1", ":1", "http://a:1/"] {
