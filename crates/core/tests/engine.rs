@@ -484,6 +484,39 @@ fn who_was_in_time_is_not_late_because_nobody_looked() {
 }
 
 #[test]
+fn empty_lines_between_requests_begin_none() {
+    for lines in [&["\r", "\n"][..], &["\r\n\r\n"], &["\r\n\r", "\n"]] {
+        run(async {
+            let mut rig = Rig::new(1 << 16);
+            rig.engine.pull_requests(2);
+            rig.client.send(GET).await;
+            let (key, ..) = rig.request().await;
+            rig.engine.send(key, head(200), Bytes::new(), None, rig.now).unwrap();
+            rig.sent().await;
+            for line in lines {
+                rig.client.send(line).await;
+                // No head is late that has not begun, and its connection is idle.
+                rig.pass(Duration::from_secs(31));
+                assert!(rig.quiet().await, "{lines:?}");
+            }
+            rig.pass(Duration::from_secs(65));
+            assert_eq!(rig.close_code().await, CloseCode::KeepAliveTimeout, "{lines:?}");
+        });
+    }
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(1);
+        rig.client.send("\r").await;
+        assert!(rig.quiet().await);
+        rig.engine.drain();
+        assert!(rig.quiet().await);
+        // The peer may be about to send the other half.
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.close_code().await, CloseCode::Drained);
+    });
+}
+
+#[test]
 fn a_timeout_that_is_longer_than_time_can_tell_is_off() {
     run(async {
         let mut config = Config::default();

@@ -31,8 +31,8 @@ pub(super) struct Head {
 
 /// Takes a head from the front of `incoming`; `None` when it is not complete.
 pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Result<Option<Head>, Refusal> {
-    // An empty line behind a body (RFC 9112 section 2.2) begins no head.
-    if incoming.starts_with(b"\r\n") {
+    // Empty lines behind a body (RFC 9112 section 2.2) begin no head.
+    while incoming.starts_with(b"\r\n") {
         incoming.advance(2);
     }
     if incoming.is_empty() {
@@ -66,6 +66,11 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
     }
 }
 
+/// Nothing of a head has come: nothing at all, or half of an empty line.
+pub(super) fn is_blank(incoming: &[u8]) -> bool {
+    matches!(incoming, [] | [b'\r'])
+}
+
 /// Whether `incoming` has a head at its front, good or bad, or only the beginning of one.
 pub(super) fn is_whole(incoming: &[u8]) -> bool {
     let mut fields = Vec::new();
@@ -90,7 +95,8 @@ fn of(
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Refusal::BadRequest) };
     let first_line = behind(bytes, target.as_bytes()).get(" HTTP/1.1".len()..);
     if !first_line.is_some_and(|rest| rest.starts_with(b"\r\n"))
-        || !begins_with(bytes, method.as_bytes())
+        // `take` has skipped the empty lines before it that end right.
+        || method.as_ptr() != bytes.as_ptr()
         || !lines_end_in_crlf(&bytes[..length], request.headers)
     {
         return Err(Refusal::BadRequest);
@@ -126,12 +132,6 @@ fn of(
 fn behind<'a>(bytes: &'a [u8], part: &[u8]) -> &'a [u8] {
     let end = part.as_ptr_range().end.addr().wrapping_sub(bytes.as_ptr().addr());
     bytes.get(end..).unwrap_or_default()
-}
-
-/// `first` is the first that stands in `bytes`, but for empty lines.
-fn begins_with(bytes: &[u8], first: &[u8]) -> bool {
-    let empty = bytes.len() - behind(bytes, first).len() - first.len();
-    empty == 0 || bytes[..empty].chunks(2).all(|line| line == b"\r\n")
 }
 
 /// No line of the section ends in LF alone: neither those of its fields, nor the empty one behind them.

@@ -344,7 +344,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
         match &self.answering {
             Answering::Nothing if self.head_begun => due(self.waiting_since, timeouts.headers),
             // A request that has come and nobody pulls may wait.
-            Answering::Nothing if !self.incoming.is_empty() => None,
+            Answering::Nothing if !head::is_blank(&self.incoming) => None,
             Answering::Nothing => due(self.waiting_since, timeouts.keep_alive_idle),
             Answering::Refusing(_) => stalled,
             Answering::Current(current) => {

@@ -57,7 +57,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 }
             }
             if self.eof {
-                return Ok(if self.incoming.is_empty() {
+                return Ok(if head::is_blank(&self.incoming) {
                     Next::Over(self.ended())
                 } else if wanted || !head::is_whole(&self.incoming) {
                     Next::Over(close(CloseCode::PeerClosed, "the peer left in the middle of a message"))
@@ -71,9 +71,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             }
             match self.read(turn.cx) {
                 Poll::Ready(result) => result?,
-                Poll::Pending if self.draining && self.incoming.is_empty() => return Ok(Next::Over(self.ended())),
+                Poll::Pending if self.draining && head::is_blank(&self.incoming) => {
+                    return Ok(Next::Over(self.ended()));
+                }
                 Poll::Pending => {
-                    if wanted && !self.incoming.is_empty() && !mem::replace(&mut self.head_begun, true) {
+                    if wanted && !head::is_blank(&self.incoming) && !mem::replace(&mut self.head_begun, true) {
                         self.waiting_since = turn.now;
                     }
                     return Ok(Next::Waits);
