@@ -70,16 +70,19 @@ pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> 
 /// The trailer section, if there is one. Fields that say where a message ends, where it goes or how it is to be taken come
 /// too late.
 pub(crate) fn trailers(trailers: Option<HeaderMap>) -> Result<Option<HeaderMap>, Error> {
-    const HEAD_ONLY: [HeaderName; 9] = [
+    const HEAD_ONLY: [HeaderName; 12] = [
         header::CONNECTION,
         header::CONTENT_ENCODING,
         header::CONTENT_LENGTH,
         header::CONTENT_RANGE,
         header::CONTENT_TYPE,
         header::HOST,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
         header::TE,
         header::TRAILER,
         header::TRANSFER_ENCODING,
+        header::UPGRADE,
     ];
     let Some(trailers) = trailers.filter(|trailers| !trailers.is_empty()) else { return Ok(None) };
     match HEAD_ONLY.iter().find(|name| trailers.contains_key(*name)) {
@@ -108,7 +111,7 @@ mod tests {
         let with = |name| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("1"))]);
         assert!(matches!(trailers(Some(with("x-sum"))), Ok(Some(_))));
         assert!(matches!(trailers(Some(HeaderMap::new())), Ok(None)));
-        for name in ["content-length", "transfer-encoding", "te", "host"] {
+        for name in ["content-length", "transfer-encoding", "te", "host", "upgrade", "keep-alive", "proxy-connection"] {
             let code = trailers(Some(with(name))).err().map(|error| error.code());
             assert_eq!(code, Some(Code::InvalidHeader), "{name}");
         }
