@@ -340,6 +340,11 @@ impl Exchange {
         self.send(Input::Finish)
     }
 
+    /// The answer has neither a body nor trailers.
+    pub(crate) fn bodiless(&self) -> bool {
+        self.bodiless
+    }
+
     /// Response bytes of the whole answer, once all of it is queued.
     pub(crate) fn ended(&self) -> Option<u64> {
         (self.send == Send::Ended).then_some(self.queued)

@@ -204,6 +204,23 @@ fn who_was_in_time_is_not_late_because_nobody_looked() {
 }
 
 #[test]
+fn an_answer_without_a_body_has_no_trailers_either() {
+    run(async {
+        let (mut rig, mut client) = scene(3, 1 << 16).await;
+        const HEAD: &[u8] = b"\x02\x04HEAD\x86\x84\x01\x01a";
+        for (stream, block, status) in [(1, GET, 204), (3, GET, 304), (5, HEAD, 200)] {
+            let key = client.request(&mut rig, stream, END_STREAM, block).await;
+            let trailers = http::HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("x"))]);
+            rig.engine.start(key, head(status), rig.now).unwrap();
+            rig.engine.finish(key, Some(trailers)).unwrap();
+            assert_eq!(rig.sent().await, (key, 0));
+            let kinds: Vec<_> = client.received().into_iter().map(|(kind, flags, ..)| (kind, flags)).collect();
+            assert_eq!(kinds, [(HEADERS, END_HEADERS), (DATA, END_STREAM)], "{status}");
+        }
+    });
+}
+
+#[test]
 fn a_stream_that_only_we_could_open_is_idle() {
     for what in [frame(DATA, 0, 2, b"x"), frame(RST_STREAM, 0, 2, &[0; 4]), frame(WINDOW_UPDATE, 0, 2, &[0, 0, 0, 1])] {
         run(async move {

@@ -113,6 +113,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H2<IO> {
         let stream = self.stream(key)?;
         match stream.exchange.finish() {
             Ok(()) => {
+                // Nor has an answer without a body a trailer section (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5).
+                let trailers = trailers.filter(|_| !stream.exchange.bodiless());
                 stream.end(trailers);
                 self.now_sending(key.stream);
                 Ok(())
