@@ -19,7 +19,7 @@ use hyperpull::{
     Key,
     config::Config,
     engine::{Engine, ResetReason},
-    error::{CloseCode, Code},
+    error::{CloseCode, Code, Refusal},
     event::Event,
 };
 use rig::{Rig, head, run};
@@ -217,6 +217,26 @@ fn an_answer_without_a_body_has_no_trailers_either() {
             let kinds: Vec<_> = client.received().into_iter().map(|(kind, flags, ..)| (kind, flags)).collect();
             assert_eq!(kinds, [(HEADERS, END_HEADERS), (DATA, END_STREAM)], "{status}");
         }
+    });
+}
+
+#[test]
+fn the_scheme_is_known_whoever_is_named_by_host_and_in_whatever_case() {
+    run(async {
+        let (mut rig, mut client) = scene(4, 1 << 16).await;
+        let get = |scheme: &str, name: &[u8]| {
+            [b"\x82\x84\x06", &[scheme.len() as u8][..], scheme.as_bytes(), name, b"\x03a:1"].concat()
+        };
+        let (authority, host) = (b"\x01", b"\x0f\x17");
+        let blocks = [get("https", host), get("HTTPS", host), get("HTTPS", authority), get("https", authority)];
+        for (stream, block) in (1..).step_by(2).zip(blocks) {
+            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)).await;
+            let (_, head, _) = rig.request().await;
+            assert_eq!(head.uri, "https://a:1/");
+        }
+        // Where CONNECT goes is said by :authority alone (RFC 9113 section 8.5).
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 9, b"\x02\x07CONNECT\x0f\x17\x03a:1")).await;
+        assert!(matches!(rig.event().await, Event::Refused(Refusal::BadRequest)));
     });
 }
 

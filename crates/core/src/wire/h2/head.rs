@@ -97,7 +97,7 @@ impl<'a> Gathered<'a> {
                 &mut self.scheme,
                 match value {
                     b"http" => Scheme::HTTP,
-                    b"https" => Scheme::HTTPS,
+                    _ if value.eq_ignore_ascii_case(b"https") => Scheme::HTTPS,
                     other => Scheme::try_from(other).ok()?,
                 },
             ),
@@ -149,6 +149,8 @@ impl<'a> Gathered<'a> {
             Some(protocol) => Some(Upgrade::Extended(protocol)),
             None => connects.then_some(Upgrade::Connect),
         };
+        // Who is named by Host alone has one as well (RFC 9113 section 8.3.1). Where CONNECT goes is said by `:authority`.
+        let authority = authority.or_else(|| scheme.as_ref().and_then(|_| host(&text)));
         let mut parts = Parts::default();
         // The type has no scheme without an authority.
         parts.scheme = scheme.filter(|_| authority.is_some());
@@ -173,6 +175,12 @@ impl<'a> Gathered<'a> {
             Ok(RequestFields::of_text(self.text))
         }
     }
+}
+
+/// What Host says.
+fn host(text: &[u8]) -> Option<Authority> {
+    let (_, host) = pairs(text).find(|(name, _)| *name == b"host")?;
+    Authority::try_from(host).ok()
 }
 
 /// Fields that speak of one HTTP/1 connection may not (RFC 9113 section 8.2.2). Their length rules out most others.
