@@ -204,6 +204,36 @@ fn who_was_in_time_is_not_late_because_nobody_looked() {
 }
 
 #[test]
+fn a_frame_that_comes_in_small_pieces_is_no_standstill_and_one_that_stops_is() {
+    run(async {
+        let (mut rig, mut client) = scene(2, 1 << 16).await;
+        let key = client.request(&mut rig, 1, 0, POST).await;
+        let other = client.request(&mut rig, 3, 0, POST).await;
+        rig.pull(key, 1 << 16).unwrap();
+        let bytes = data(1, 1 << 14);
+        let mut pieces = bytes.chunks(4000);
+        for _ in 0..4 {
+            client.send(pieces.next().unwrap()).await;
+            rig.pass(Duration::from_secs(20));
+            assert!(rig.quiet().await);
+        }
+        client.send(pieces.next().unwrap()).await;
+        assert_eq!(rig.chunk().await.len(), 1 << 14);
+
+        rig.pull(key, 9).unwrap();
+        rig.pull(other, 9).unwrap();
+        client.send(&bytes[..5000]).await;
+        rig.pass(Duration::from_secs(20));
+        assert!(rig.quiet().await);
+        for (late, after) in [(other, 10), (key, 20)] {
+            rig.pass(Duration::from_secs(after));
+            let Event::BodyFailed { key, error } = rig.event().await else { panic!("not failed") };
+            assert_eq!((key, error.code()), (late, Code::BodyTimeout));
+        }
+    });
+}
+
+#[test]
 fn an_answer_without_a_body_has_no_trailers_either() {
     run(async {
         let (mut rig, mut client) = scene(3, 1 << 16).await;

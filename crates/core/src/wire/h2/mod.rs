@@ -123,6 +123,8 @@ pub(crate) struct H2<IO> {
     dry: bool,
     /// Room for the next read, if it is to be more than usual.
     read_bytes: usize,
+    /// Of a frame that has not come whole: when its last piece came, and how many bytes had been read by then.
+    piece: (Instant, u64),
 
     /// No stream is late before this. It is moved on when it has passed, not when the stream that it was for gets on.
     soonest: Option<Instant>,
@@ -206,6 +208,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             eof: false,
             dry: false,
             read_bytes: 0,
+            piece: (now, 0),
             soonest: None,
             draining: None,
             last_of_going: None,

@@ -111,6 +111,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             if incoming.len() < end {
                 // So that the next read can bring all of it.
                 self.read_bytes = self.read_bytes.max(end - at);
+                let read = self.traffic.read.get();
+                if self.piece.1 < read {
+                    self.piece = (turn.now, read);
+                }
                 break Ok(());
             }
             at = end;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     H2,
-    frame::{self, Reason},
+    frame::{self, Head, Reason, kind},
     goaway::drained,
 };
 use crate::{
@@ -36,6 +36,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if self.outgoing.stalled_since().is_some_and(|since| late(since, timeouts.write_stall)) {
             let reason = CloseReason::new(CloseCode::WriteStalled, "the peer took no response byte in time");
             return Some(End::Close { reason, linger: false });
+        }
+        // Each piece of a frame brings its reader on, though it gets none of them before the last.
+        if let Some(Head { kind: kind::DATA, stream, .. }) = Head::of(&self.incoming)
+            && let Some(stream) = self.streams.get_mut(stream)
+        {
+            stream.pulled_at = stream.pulled_at.max(self.piece.0);
         }
         let mut stalled = Vec::new();
         for stream in self.streams.iter_mut() {
