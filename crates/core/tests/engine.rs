@@ -325,6 +325,22 @@ fn an_upgraded_stream_carries_bytes_both_ways() {
 }
 
 #[test]
+fn what_stands_behind_a_connect_that_is_refused_is_no_request() {
+    run(async {
+        let mut rig = Rig::new(1 << 16);
+        rig.engine.pull_requests(2);
+        // What a tunnel would have carried.
+        rig.client.send(&format!("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n{GET}")).await;
+        let (key, ..) = rig.request().await;
+        rig.engine.send(key, head(407), Bytes::new(), None, rig.now).unwrap();
+        rig.sent().await;
+        assert!(rig.client.response().await.contains("\r\nconnection: close\r\n"));
+        rig.client.finish().await;
+        assert_eq!(rig.closed().await.code, CloseCode::ExchangeEnded);
+    });
+}
+
+#[test]
 fn no_rest_of_a_body_becomes_a_tunnels() {
     let ask = |body: &str| format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n{body}");
     run(async {

@@ -12,7 +12,7 @@ use crate::{
     check::{self, Framing, Survey},
     config::Limits,
     error::Refusal,
-    event::RequestHead,
+    event::{RequestHead, Upgrade},
     io::room,
 };
 
@@ -122,8 +122,12 @@ fn of(
         framing,
         trailers_welcome: survey.welcomes_trailers,
         expects_continue: survey.expects_continue && version == Version::HTTP_11,
-        // With both framings it is answered by the one that rules, then closed (RFC 9112 section 6.1).
-        last: survey.closes || survey.has_both_framings() || (version == Version::HTTP_10 && !survey.keeps_alive),
+        // With both framings it is answered by the one that rules, then closed (RFC 9112 section 6.1). What stands behind a CONNECT
+        // was meant for its tunnel, though it be refused one (RFC 9931).
+        last: survey.closes
+            || survey.has_both_framings()
+            || (version == Version::HTTP_10 && !survey.keeps_alive)
+            || matches!(upgrade, Some(Upgrade::Connect)),
         head: RequestHead::new(method, uri, version, upgrade, now, |fields| fields.set_parsed(request.headers)),
     })
 }
@@ -171,7 +175,6 @@ fn names_other_version(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Upgrade;
 
     fn taken(text: &str) -> Result<Option<Head>, Refusal> {
         taken_with(text, &Limits { header_bytes: 200, target_bytes: 40, header_count: 4, ..Limits::default() })
@@ -264,8 +267,10 @@ mod tests {
         }
         let upgrade = |line: &str| old(line, "connection: upgrade\r\nupgrade: x\r\n").ok()??.head.upgrade;
         assert_eq!((upgrade("CONNECT a:1"), upgrade("GET /")), (Some(Upgrade::Connect), None));
-        let last = |fields| old("CONNECT a:1", fields).ok().flatten().map(|head| head.last);
-        assert_eq!((last(""), last("connection: keep-alive\r\n")), (Some(true), Some(false)));
+        let last = |line, fields| old(line, fields).ok().flatten().map(|head| head.last);
+        let keep_alive = "connection: keep-alive\r\n";
+        assert_eq!((last("GET /", ""), last("GET /", keep_alive)), (Some(true), Some(false)));
+        assert_eq!(last("CONNECT a:1", keep_alive), Some(true));
     }
 
     #[test]
