@@ -31,8 +31,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) count: usize,
     host: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
-    /// RFC 9218 section 4.
-    pub(crate) priority: Option<&'a [u8]>,
+    /// There is a Priority (RFC 9218 section 4).
+    pub(crate) prioritized: bool,
     length: Option<&'a [u8]>,
     /// Host or Transfer-Encoding is there more than once.
     malformed: bool,
@@ -77,7 +77,7 @@ impl<'a> Survey<'a> {
             2 if is(b"te") => self.welcomes_trailers |= has_token(value, b"trailers"),
             4 if is(b"host") => self.malformed |= self.host.replace(value).is_some(),
             6 if is(b"expect") => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
-            8 if is(b"priority") => self.priority = self.priority.or(Some(value)),
+            8 if is(b"priority") => self.prioritized = true,
             10 if is(b"connection") => {
                 self.closes |= has_token(value, b"close");
                 self.keeps_alive |= has_token(value, b"keep-alive");

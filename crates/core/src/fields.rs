@@ -8,4 +8,7 @@ mod response;
 mod text;
 
 pub use self::{request::RequestFields, response::ResponseFields};
-pub(crate) use self::{response::write_line, text::pairs};
+pub(crate) use self::{
+    response::write_line,
+    text::{pairs, values},
+};

@@ -616,6 +616,26 @@ fn answers_go_out_by_urgency_and_incremental_ones_by_turns() {
 }
 
 #[test]
+fn a_priority_may_be_told_in_several_fields() {
+    run(async {
+        let (mut rig, mut client) = scene(2, 1 << 20).await;
+        let mut two = get_with_priority("u=2, i");
+        two.extend_from_slice(b"\x00\x08priority\x03u=7");
+        let keys = [
+            client.request(&mut rig, 1, END_STREAM, &two).await,
+            client.request(&mut rig, 3, END_STREAM, &get_with_priority("u=5")).await,
+        ];
+        for key in keys {
+            rig.engine.send(key, head(200), vec![b'x'; 50_000].into(), None, rig.now).unwrap();
+        }
+        for _ in keys {
+            rig.sent().await;
+        }
+        assert_eq!(served(&mut client), [3, 1]);
+    });
+}
+
+#[test]
 fn a_priority_update_that_is_wrong_ends_the_connection() {
     run(async {
         for (bytes, wrong) in [

@@ -10,6 +10,11 @@ pub(crate) fn pairs(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || Some((until(&mut text, 0)?, until(&mut text, 0)?)))
 }
 
+/// The values of the fields of that name, which is in lower case as all names of the text are.
+pub(crate) fn values<'a>(text: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pairs(text).filter(move |(other, _)| *other == name).map(|(_, value)| value)
+}
+
 /// What stands before the next `byte`, taken from the front with it.
 pub(super) fn until<'a>(rest: &mut &'a [u8], byte: u8) -> Option<&'a [u8]> {
     let (front, behind) = rest.split_at_checked(find(rest, byte)?)?;

@@ -19,7 +19,7 @@ use crate::{
     check::{self, Survey},
     error::Refusal,
     event::{Event, RequestBody, RequestHead, Upgrade},
-    fields::{RequestFields, ResponseFields},
+    fields::{RequestFields, ResponseFields, values},
     key::Key,
     wire::{Turn, Wire},
 };
@@ -107,7 +107,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             Stream::new(key, upgrade.clone(), coming, self.first_receive_window, self.first_send_window, turn.now)
         });
         stream.head_request = method == Method::HEAD;
-        stream.priority = priority.or_else(|| survey.priority.map(Priority::of)).unwrap_or_default();
+        stream.priority = match priority {
+            Some(priority) => priority,
+            None if survey.prioritized => Priority::of(values(&text, b"priority")),
+            None => Priority::default(),
+        };
         self.prioritized |= stream.priority != Priority::default();
         stream.expects_continue = coming != Coming::Ended && survey.expects_continue;
         let head = RequestHead::new(method, uri, Version::HTTP_2, upgrade, turn.now, |fields| {

@@ -12,7 +12,7 @@ use super::hpack::Field;
 use crate::{
     config::Limits,
     event::Upgrade,
-    fields::{RequestFields, pairs},
+    fields::{RequestFields, pairs, values},
     io::room,
 };
 
@@ -179,8 +179,7 @@ impl<'a> Gathered<'a> {
 
 /// What Host says.
 fn host(text: &[u8]) -> Option<Authority> {
-    let (_, host) = pairs(text).find(|(name, _)| *name == b"host")?;
-    Authority::try_from(host).ok()
+    Authority::try_from(values(text, b"host").next()?).ok()
 }
 
 /// Fields that speak of one HTTP/1 connection may not (RFC 9113 section 8.2.2). Their length rules out most others.

@@ -24,10 +24,10 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// What a field value says: a dictionary (RFC 8941 section 3.2) of which two keys are known.
-    pub(super) fn of(field: &[u8]) -> Self {
+    /// What the values of a field say together: a dictionary (RFC 8941 section 3.2) of which two keys are known.
+    pub(super) fn of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut priority = Self::default();
-        for member in field.split(|&byte| byte == b',') {
+        for member in values.into_iter().flat_map(|value| value.split(|&byte| byte == b',')) {
             // Without its parameters.
             match member.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii() {
                 [b'u', b'=', urgency @ b'0'..=b'7'] => priority.urgency = urgency - b'0',
@@ -49,7 +49,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let Some((id, field)) = payload.split_at_checked(4) else {
             return broken(Reason::FrameSizeError, "PRIORITY_UPDATE names no stream");
         };
-        let (id, priority) = (number(id) & MAX_31, Priority::of(field));
+        let (id, priority) = (number(id) & MAX_31, Priority::of([field]));
         if id.is_multiple_of(2) {
             return broken(Reason::ProtocolError, "PRIORITY_UPDATE of a stream that no client opens");
         }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_a_field_says() {
         let of = |field: &str| {
-            let Priority { urgency, incremental } = Priority::of(field.as_bytes());
+            let Priority { urgency, incremental } = Priority::of([field.as_bytes()]);
             (urgency, incremental)
         };
         assert_eq!([of(""), of("x"), of("u=9"), of("u=12"), of("u"), of("i=1")], [(3, false); 6]);
