@@ -400,6 +400,28 @@ fn refusals_have_their_status_and_end_the_connection() {
 }
 
 #[test]
+fn the_largest_number_is_no_limit() {
+    run(async {
+        let mut config = Config::default();
+        let limits = &mut config.limits;
+        (limits.header_bytes, limits.header_count, limits.target_bytes) = (usize::MAX, usize::MAX, usize::MAX);
+        (limits.body_bytes, limits.buffered_bytes) = (u64::MAX, u32::MAX);
+        let mut rig = Rig::with(1 << 16, config);
+        rig.engine.pull_requests(1);
+        let (target, fields) = ("x".repeat(10_000), "x-field: 1\r\n".repeat(1000));
+        let head = format!("POST /{target} HTTP/1.1\r\nhost: a\r\n{fields}transfer-encoding: chunked\r\n\r\n");
+        rig.client.send(&format!("{head}1\r\nx\r\n0\r\n{fields}\r\n")).await;
+        let (key, request, _) = rig.request().await;
+        assert_eq!(request.headers.get_all("x-field").count(), 1000);
+        rig.pull(key, 100).unwrap();
+        assert_eq!(rig.chunk().await, "x");
+        rig.pull(key, 100).unwrap();
+        let Event::End { trailers: Some(trailers), .. } = rig.event().await else { panic!("no trailers") };
+        assert_eq!(trailers.get_all("x-field").iter().count(), 1000);
+    });
+}
+
+#[test]
 fn a_large_head_gets_431() {
     run(async {
         let mut rig = Rig::new(1 << 20);

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use httparse::Status;
 
-use super::head::lines_end_in_crlf;
+use super::head::{lines_end_in_crlf, most_fields};
 use crate::{
     config::Limits,
     error::{Code, Error},
@@ -120,7 +120,7 @@ fn trailers(incoming: &mut BytesMut, limits: &Limits) -> Result<Decoded, Error> 
         return Ok(Decoded::End(None));
     }
     let bytes = incoming.split().freeze();
-    let mut fields = vec![httparse::EMPTY_HEADER; limits.header_count];
+    let mut fields = vec![httparse::EMPTY_HEADER; limits.header_count.min(most_fields(&bytes))];
     match httparse::parse_headers(&bytes, &mut fields) {
         Ok(Status::Partial) if bytes.len() <= limits.header_bytes => {
             incoming.extend_from_slice(&bytes);

@@ -45,7 +45,7 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
     let fields = if limits.header_count <= USUAL_FIELDS {
         &mut usual[..]
     } else {
-        many.resize_with(limits.header_count, MaybeUninit::uninit);
+        many.resize_with(limits.header_count.min(most_fields(bytes)), MaybeUninit::uninit);
         &mut many[..]
     };
     match request.parse_with_uninit_headers(bytes, fields) {
@@ -73,10 +73,13 @@ pub(super) fn is_blank(incoming: &[u8]) -> bool {
 
 /// Whether `incoming` has a head at its front, good or bad, or only the beginning of one.
 pub(super) fn is_whole(incoming: &[u8]) -> bool {
-    let mut fields = Vec::new();
-    // Lines are as many as fields at least, whatever they are.
-    fields.resize(incoming.iter().filter(|&&byte| byte == b'\n').count(), httparse::EMPTY_HEADER);
+    let mut fields = vec![httparse::EMPTY_HEADER; most_fields(incoming)];
     !matches!(httparse::Request::new(&mut fields).parse(incoming), Ok(Status::Partial))
+}
+
+/// The fields that may be begun in `section`: no more than lines, whatever they are.
+pub(super) fn most_fields(section: &[u8]) -> usize {
+    1 + section.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 fn of(
