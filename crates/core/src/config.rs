@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Less of `buffered_bytes` counts as so much: the first window of an h2 connection, and a chunk of a body.
+pub(crate) const LEAST_BUFFERED: u32 = 1 << 16;
+
 /// What one connection may cost. A count of `usize::MAX` or `u64::MAX` is no limit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -18,8 +21,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Open streams on one h2 connection. Default 128 (nginx 128, RFC 9113 advises at least 100).
     pub concurrent_streams: u32,
-    /// Request bytes read and not yet pulled, per connection. Default 1 MiB: sixteen h2 stream windows of 64 KiB. So
-    /// sixteen bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is
+    /// Request bytes read and not yet pulled, per connection, 64 KiB at least. Default 1 MiB: sixteen h2 stream windows of
+    /// 64 KiB. So sixteen bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is
     /// read after the other, sets `concurrent_streams` to 16, or this higher.
     pub buffered_bytes: u32,
     /// Response bytes queued and not yet written, per connection: a writer waits above it. Default 1 MiB.

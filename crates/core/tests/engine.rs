@@ -113,6 +113,22 @@ fn no_more_of_a_body_is_read_ahead_than_the_limit_however_often_it_is_turned() {
 }
 
 #[test]
+fn a_body_is_read_though_none_of_it_may_be_buffered() {
+    run(async {
+        let mut config = Config::default();
+        config.limits.buffered_bytes = 0;
+        let mut rig = Rig::with(1 << 16, config);
+        rig.engine.pull_requests(1);
+        rig.client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
+        let (key, ..) = rig.request().await;
+        rig.pull(key, 100).unwrap();
+        assert_eq!(rig.chunk().await, "abc");
+        rig.pull(key, 100).unwrap();
+        assert!(matches!(rig.event().await, Event::End { .. }));
+    });
+}
+
+#[test]
 fn a_body_that_is_read_on_comes_by_itself_and_no_further_than_it_is_taken() {
     run(async {
         const MOST: usize = 1 << 16;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     check::Framing,
-    config::Limits,
+    config::{LEAST_BUFFERED, Limits},
     error::{Code, Error},
     event::Event,
     io::{
@@ -163,7 +163,7 @@ impl RequestBytes {
 
 /// Bytes of a body that may be read and not taken.
 pub(super) fn read_ahead(limits: &Limits) -> usize {
-    READ_AHEAD_BYTES.min(limits.buffered_bytes as usize)
+    READ_AHEAD_BYTES.min(limits.buffered_bytes.max(LEAST_BUFFERED) as usize)
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {

@@ -47,7 +47,7 @@ use self::{
 };
 use super::{End, Turn, Wire};
 use crate::{
-    config::Config,
+    config::{Config, LEAST_BUFFERED},
     detect::PREFACE,
     error::{CloseCode, Code, Error, Refusal},
     event::{Event, RequestHead},
@@ -159,7 +159,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         let limits = &config.limits;
         // What is sent on streams that nobody reads keeps its part of the connection's window: so each part is small, for
         // those that are read to go on. Not smaller, because a part goes to and fro once a round trip.
-        let window = limits.buffered_bytes.clamp(1 << 16, MAX_31);
+        let window = limits.buffered_bytes.clamp(LEAST_BUFFERED, MAX_31);
         let stream_window = (window / WINDOWS).max(1 << 14);
         let mut outgoing = Outgoing::default();
         let settings = [
