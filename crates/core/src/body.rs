@@ -54,7 +54,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
         match &self.state {
             State::Whole(bytes) => Some(bytes.len() as u64),
             State::Streamed { length, .. } => *length,
-            State::Ended(_) => Some(0),
+            State::Ended(_) => Some(self.gathered.len() as u64),
             State::Failed(_) => None,
         }
     }

@@ -164,7 +164,20 @@ fn a_body_larger_than_the_limit_can_still_be_read() {
         let (_, mut request) = input.next().await.unwrap().unwrap();
         let body = request.body_mut();
         assert_eq!(body.bytes(2).await.unwrap_err().code(), Code::BodyTooLarge);
+        assert_eq!(body.length(), None);
         assert_eq!(body.bytes(5).await.unwrap(), "abcde");
+        assert_eq!(body.length(), Some(0));
+    });
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nabcde").await.unwrap();
+        let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
+        let (_, mut request) = input.next().await.unwrap().unwrap();
+        let body = request.body_mut();
+        assert_eq!(body.bytes(2).await.unwrap_err().code(), Code::BodyTooLarge);
+        assert_eq!(body.length(), Some(5), "it has come, and can still be had");
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "abcde");
+        assert_eq!(body.length(), Some(0));
     });
 }
 
