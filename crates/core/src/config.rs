@@ -25,8 +25,6 @@ pub struct Limits {
     /// 64 KiB. So sixteen bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is
     /// read after the other, sets `concurrent_streams` to 16, or this higher.
     pub buffered_bytes: u32,
-    /// Response bytes queued and not yet written, per connection: a writer waits above it. Default 1 MiB.
-    pub pending_write_bytes: usize,
 }
 
 impl Default for Limits {
@@ -39,7 +37,6 @@ impl Default for Limits {
             body_bytes: 128 << 20,
             concurrent_streams: 128,
             buffered_bytes: 1 << 20,
-            pending_write_bytes: 1 << 20,
         }
     }
 }

@@ -73,7 +73,8 @@ impl NativeListenOptions {
             body_bytes,
             streams,
             buffered,
-            pending,
+            // Who writes waits for room in JavaScript.
+            _pending_write,
         ] = self.limits.as_slice()
         else {
             return Err(invalid("limits must be ten numbers"));
@@ -104,7 +105,6 @@ impl NativeListenOptions {
         limits.body_bytes = body_bytes as u64;
         limits.concurrent_streams = streams as u32;
         limits.buffered_bytes = buffered as u32;
-        limits.pending_write_bytes = pending as usize;
         let timeouts = &mut config.timeouts;
         timeouts.handshake = duration(handshake);
         timeouts.headers = duration(headers);
@@ -182,7 +182,7 @@ mod tests {
     fn infinity_is_no_limit_and_zero_is_no_timeout() {
         let Ok(settings) = options().settings() else { panic!("refused") };
         assert_eq!(settings.connections, possible_connections());
-        assert_eq!(settings.config.limits.pending_write_bytes, usize::MAX);
+        assert_eq!(settings.config.limits.body_bytes, u64::MAX);
         assert!(settings.config.timeouts.headers.is_none());
     }
 
