@@ -61,8 +61,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
 
     /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it.
     ///
-    /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout` or `Protocol`, and with `Closed` or `KeyUsed`
-    /// once the answer has been sent. Cancel-safe: bytes that came while nobody waited are given to the next call.
+    /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout`, `Protocol` or as the answer does, and with `Closed` or
+    /// `KeyUsed` once that has been sent. Cancel-safe: bytes that came while nobody waited are given to the next call.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if !self.gathered.is_empty() && !matches!(self.state, State::Failed(_)) {
             return Ok(Some(self.gathered.split().freeze()));

@@ -96,7 +96,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     /// Dropping the future does not take the answer back, [`reset`](Self::reset) does.
     ///
     /// Fails with `KeyUsed`, `KeyUnknown`, `InvalidStatus`, `InvalidHeader`, `BodyLengthMismatch` or `Closed` before
-    /// anything is sent, with `PeerClosed`, `PeerReset`, `WriteStalled` or `Io` after.
+    /// anything is sent; with `PeerClosed`, `PeerReset`, `WriteStalled`, `Protocol` or `Io` after, or if the exchange has failed
+    /// so before.
     pub fn send<B: Into<Bytes>>(&mut self, (key, response): (Key, Response<B>)) -> Sending<IO, T> {
         let (parts, body) = response.into_parts();
         Sending::new(&self.handle, key, |engine, now| engine.send(key, parts.try_into()?, body.into(), None, now))

@@ -155,6 +155,35 @@ fn a_body_that_was_cut_short_never_looks_whole() {
 }
 
 #[test]
+fn who_was_not_waiting_when_the_peer_left_is_told_so_too() {
+    for (leaves, code) in [(false, Code::PeerReset), (true, Code::PeerClosed)] {
+        run(local(async move {
+            let (client, connection) = connection();
+            spawn_local(connection.driver());
+            let (mut sender, client) = h2::client::handshake(client).await.unwrap();
+            let client = spawn_local(client);
+            let (_answer, mut out) = sender.send_request(Request::post("http://a/").body(()).unwrap(), false).unwrap();
+            let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+            let (key, mut request) = input.next().await.unwrap().unwrap();
+            out.send_data(Bytes::from_static(b"abc"), false).unwrap();
+            assert_eq!(request.body_mut().chunk().await.unwrap().unwrap(), "abc");
+            if leaves {
+                client.abort();
+                connection.closed().await;
+            } else {
+                out.send_reset(Reason::CANCEL);
+                // The next stream comes behind it.
+                let _answer = sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+                drop(connection.next().await.unwrap().unwrap());
+            }
+            assert_eq!(request.body_mut().chunk().await.unwrap_err().code(), code);
+            assert_eq!(output.send((key, Response::new(""))).await.unwrap_err().code(), code);
+            assert_eq!(output.start(key, Response::new(())).unwrap_err().code(), code);
+        }));
+    }
+}
+
+#[test]
 fn a_body_larger_than_the_limit_can_still_be_read() {
     run(async {
         let (mut client, connection) = connection();
