@@ -280,8 +280,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Machine for Inner<IO, T> {
 }
 
 /// What the handles of one stream hold together. With the last of them goes the stream: an answer that was given is
-/// still sent, a request that was not answered is reset, and so is a tunnel, one that nobody has seen so that the peer may try again (RFC
-/// 9113 section 8.7), and an h1 connection, which has no other stream, drains.
+/// still sent, a request that was not answered is reset, one that nobody has seen so that the peer may try again (RFC 9113 section
+/// 8.7), and an h1 connection, which has no other stream, drains.
 #[derive(Debug)]
 pub(crate) struct Handle<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     pub(crate) shared: Arc<Shared<IO, T>>,
@@ -325,7 +325,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Handle<IO, T> {
         let mut inner = self.shared.lock();
         let stream = inner.streams.remove(id);
         match &stream {
-            Some(stream) if stream.owing || stream.upgraded.is_some() => inner.engine.reset(id, ResetReason::Cancel),
+            Some(stream) if stream.owing => inner.engine.reset(id, ResetReason::Cancel),
             Some(stream) if stream.request.is_some() => inner.engine.reset(id, ResetReason::Refused),
             _ if inner.protocol == Some(Protocol::Http1) => inner.engine.drain(),
             // Nothing to turn for.

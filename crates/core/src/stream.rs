@@ -24,7 +24,7 @@ use crate::{
     shared::{Handle, Inner, Operation, Sent},
     streams::Arrived,
     timer::Timer,
-    upgraded::Upgraded,
+    upgraded::{Tunnel, Upgraded},
 };
 
 /// One stream of a connection: request after request on h1, one request on h2.
@@ -129,14 +129,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
         self.handle.command(key, |inner| inner.engine.upgrade(key, head, inner.timer.now()))?;
-        let protocol = self
+        let tunnel = Tunnel { handle: self.handle, key };
+        let protocol = tunnel
             .handle
             .until(|inner| match inner.streams.get(key.stream).and_then(|stream| stream.upgraded.as_deref()) {
                 Some(protocol) => Poll::Ready(Ok(protocol.clone())),
                 None => inner.outcome(key).map(|outcome| Err(outcome.err().unwrap_or_else(|| inner.ended()))),
             })
             .await?;
-        Ok(Upgraded::new(self.handle, key, protocol))
+        Ok(Upgraded::new(tunnel, protocol))
     }
 
     /// Abandons what is in flight: RST_STREAM on h2, the connection on h1.

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
+    engine::ResetReason,
     error::{Code, Error},
     event::Upgrade,
     key::Key,
@@ -31,8 +32,7 @@ const PENDING_WRITE_BYTES: u64 = 64 << 10;
 /// connection on HTTP/1: what was not flushed may be lost, and what comes is not taken.
 #[derive(Debug)]
 pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
-    handle: Arc<Handle<IO, T>>,
-    key: Key,
+    tunnel: Tunnel<IO, T>,
     protocol: Upgrade,
     reader: Operation<IO, T>,
     writer: Operation<IO, T>,
@@ -44,12 +44,11 @@ pub struct Upgraded<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Upgraded<IO, T> {
-    pub(crate) fn new(handle: Arc<Handle<IO, T>>, key: Key, protocol: Upgrade) -> Self {
+    pub(crate) fn new(tunnel: Tunnel<IO, T>, protocol: Upgrade) -> Self {
         Self {
-            reader: handle.operation(Rank::Half),
-            writer: handle.operation(Rank::Half),
-            handle,
-            key,
+            reader: tunnel.handle.operation(Rank::Half),
+            writer: tunnel.handle.operation(Rank::Half),
+            tunnel,
             protocol,
             pulling: false,
             ended: false,
@@ -66,18 +65,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Upgraded<IO, T> {
 
     /// Waits until no more than `room` written bytes wait to be sent.
     fn poll_room(&mut self, room: u64, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (key, floor) = (self.key, self.queued.saturating_sub(room));
+        let (key, floor) = (self.tunnel.key, self.queued.saturating_sub(room));
         self.writer.poll(cx, |inner| inner.written(key, floor)).map_err(|error| io_error(&error))
+    }
+}
+
+/// Resets its stream when it is dropped, though the request, or another output of the stream, is still held.
+#[derive(Debug)]
+pub(crate) struct Tunnel<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
+    pub(crate) handle: Arc<Handle<IO, T>>,
+    pub(crate) key: Key,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Tunnel<IO, T> {
+    fn drop(&mut self) {
+        let stream = self.key.stream;
+        self.handle.shared.command(|inner| inner.engine.reset(stream, ResetReason::Cancel));
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncRead for Upgraded<IO, T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let key = this.key;
+        let key = this.tunnel.key;
         while this.rest.is_empty() && !this.ended {
             if !this.pulling {
-                this.handle.pull(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
+                this.tunnel.handle.pull(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
                 this.pulling = true;
             }
             let pulled = ready!(this.reader.poll(cx, |inner| inner.chunk(key)));
@@ -97,8 +110,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncRead for Upgraded<IO, T>
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncWrite for Upgraded<IO, T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(PENDING_WRITE_BYTES, cx))?;
-        let (key, chunk) = (self.key, Bytes::copy_from_slice(bytes));
-        self.handle.command(key, |inner| inner.engine.write(key, chunk)).map_err(|error| io_error(&error))?;
+        let (key, chunk) = (self.tunnel.key, Bytes::copy_from_slice(bytes));
+        self.tunnel.handle.command(key, |inner| inner.engine.write(key, chunk)).map_err(|error| io_error(&error))?;
         self.queued += bytes.len() as u64;
         Poll::Ready(Ok(bytes.len()))
     }
@@ -108,11 +121,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncWrite for Upgraded<IO, T
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let key = self.key;
+        let key = self.tunnel.key;
         if !self.finished {
             self.finished = true;
             let finished =
-                self.handle.command(key, |inner| inner.answer(key, false, |engine, _| engine.finish(key, None)));
+                self.tunnel.handle.command(key, |inner| inner.answer(key, false, |engine, _| engine.finish(key, None)));
             finished.map_err(|error| io_error(&error))?;
         }
         let sent = ready!(self.writer.poll(cx, |inner| inner.outcome(key)));

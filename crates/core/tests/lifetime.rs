@@ -249,6 +249,39 @@ fn an_upgrade_that_is_dropped_resets_its_stream_alone() {
 }
 
 #[test]
+fn a_tunnel_that_is_dropped_resets_its_stream_though_the_request_is_held() {
+    // Dropped on its way, and when it is there.
+    for polls in [1, 10] {
+        run(local(async move {
+            let (mut sender, connection) = h2_pair().await;
+            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
+            let (answer, _out) = sender.send_request(connect, false).unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _request) = input.next().await.unwrap().unwrap();
+            drop(polled(output.upgrade(input, key, Response::new(())), polls).await);
+            let end = match answer.await {
+                Ok(mut answer) => answer.body_mut().data().await.unwrap().unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(end.reason(), Some(Reason::CANCEL), "dropped at poll {polls}");
+        }));
+        run(local(async move {
+            let (mut client, connection) = connection();
+            let driver = spawn_local(connection.driver());
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _request) = input.next().await.unwrap().unwrap();
+            drop(polled(output.upgrade(input, key, Response::new(())), polls).await);
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            assert_eq!(driver.await.unwrap().code, CloseCode::Closed, "dropped at poll {polls}");
+        }));
+    }
+}
+
+#[test]
 fn a_failure_is_told_once() {
     run(async {
         let (mut client, connection) = connection();
