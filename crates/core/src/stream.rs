@@ -20,7 +20,7 @@ use crate::{
     key::Key,
     lead::Rank,
     request::Request,
-    response::ResponseHead,
+    response::{self, ResponseHead},
     shared::{Handle, Inner, Operation, Sent},
     streams::Arrived,
     timer::Timer,
@@ -107,8 +107,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
-        self.handle.command(key, |inner| inner.engine.start(key, head, inner.timer.now()))?;
-        Ok(Writer { output: self, key, queued: 0 })
+        let bodiless = self.handle.command(key, |inner| {
+            let head_request = inner.streams.get(key.stream).is_some_and(|stream| stream.head_request);
+            let bodiless = response::bodiless(head.status, head_request);
+            inner.engine.start(key, head, inner.timer.now()).map(|()| bodiless)
+        })?;
+        Ok(Writer { output: self, key, bodiless, queued: 0 })
     }
 
     /// An interim answer: 103 Early Hints, 102, or 100 to ask for the body by hand. Queued at once.
@@ -203,6 +207,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Drop for Sending<IO, T> {
 pub struct Writer<'a, IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
     output: &'a mut Output<IO, T>,
     key: Key,
+    /// Nothing of what is written is sent (HEAD, 204, 304), nor waited for.
+    bodiless: bool,
     queued: u64,
 }
 
@@ -213,7 +219,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
     /// Cancel-safe: dropping the future, polled or not, does not take the chunk back. To go on waiting, write an empty one.
     pub fn write<B: Into<Bytes>>(&mut self, chunk: B, room: u64) -> impl Future<Output = Result<(), Error>> {
         let (key, chunk) = (self.key, chunk.into());
-        self.queued += chunk.len() as u64;
+        self.queued += if self.bodiless { 0 } else { chunk.len() as u64 };
         let floor = self.queued.saturating_sub(room);
         let queued = self.output.handle.command(key, |inner| inner.engine.write(key, chunk));
         let wait = self.output.handle.until(move |inner| inner.written(key, floor));

@@ -1,5 +1,7 @@
 //! What came up for the streams of a connection and their handles have not fetched.
 
+use http::Method;
+
 use crate::{
     by_id::ById,
     error::Error,
@@ -32,6 +34,8 @@ pub(crate) struct StreamState {
     pub(crate) changed: u64,
     /// The request that came last. The next comes when its exchange has ended.
     pub(crate) current: Option<Key>,
+    /// It is HEAD.
+    pub(crate) head_request: bool,
     /// The answer to a pull of the current request's body.
     pub(crate) pulled: Option<Result<Pulled, Error>>,
     /// Bytes of the current answer that have been sent.
@@ -51,6 +55,7 @@ pub(crate) struct StreamState {
 impl StreamState {
     pub(crate) fn arrived(&mut self, arrived: Arrived) {
         self.current = Some(arrived.key);
+        self.head_request = arrived.head.method == Method::HEAD;
         self.pulled = None;
         self.written = 0;
         self.request = Some(arrived);

@@ -193,6 +193,36 @@ fn a_request_is_text_and_becomes_one_of_http() {
 }
 
 #[test]
+fn what_an_answer_without_a_body_drops_is_not_waited_for() {
+    const CASES: [(&str, u16); 3] = [("HEAD", 200), ("GET", 204), ("GET", 304)];
+    async fn answer(connection: &Pipe, status: u16) {
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let mut writer = output.start(key, Response::builder().status(status).body(()).unwrap()).unwrap();
+        writer.write("dropped", 0).await.unwrap();
+        assert_eq!(writer.finish(None).await.unwrap().bytes, 0);
+    }
+    for (method, status) in CASES {
+        run(async {
+            let (mut client, connection) = connection();
+            client.write_all(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+            answer(&connection, status).await;
+        });
+        run(LocalSet::new().run_until(async {
+            let (client, connection) = connection();
+            let client = tokio::task::spawn_local(async move {
+                let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
+                tokio::task::spawn_local(connection);
+                let request = Request::builder().method(method).uri("http://a/").body(()).unwrap();
+                sender.send_request(request, true).unwrap().0.await.unwrap().status()
+            });
+            answer(&connection, status).await;
+            assert_eq!(client.await.unwrap(), status);
+        }));
+    }
+}
+
+#[test]
 fn a_stream_leaves_http() {
     run(async {
         let (mut client, connection) = connection();
