@@ -16,7 +16,7 @@ use hyperpull::{
 };
 use rig::run;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
     task::LocalSet,
 };
@@ -220,6 +220,42 @@ fn what_an_answer_without_a_body_drops_is_not_waited_for() {
             assert_eq!(client.await.unwrap(), status);
         }));
     }
+}
+
+#[test]
+fn what_the_transport_has_taken_and_not_flushed_has_not_been_sent() {
+    /// Does not become ready before the client has read.
+    async fn flushed<T>(client: &mut DuplexStream, flush: impl Future<Output = T>) -> T {
+        let mut flush = pin!(flush);
+        for _ in 0..3 {
+            assert!(flush.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        }
+        let mut seen = [0; 1000];
+        tokio::join!(flush, client.read_exact(&mut seen)).0
+    }
+    run(async {
+        // More than the pipe holds, and less than the buffer before it.
+        let (mut client, server) = duplex(200);
+        let config = Arc::new(Config::default());
+        let connection = Connection::new(0, BufStream::new(server), config, TokioTimer::default());
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let mut writer = output.start(key, Response::new(())).unwrap();
+        flushed(&mut client, writer.write(vec![0; 1000], 0)).await.unwrap();
+        flushed(&mut client, writer.write(vec![0; 1000], 0)).await.unwrap();
+    });
+    run(async {
+        let (mut client, server) = duplex(200);
+        let config = Arc::new(Config::default());
+        let connection = Connection::new(0, BufStream::new(server), config, TokioTimer::default());
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+        let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let mut upgraded = output.upgrade(input, key, Response::new(())).await.unwrap();
+        upgraded.write_all(&[0; 1000]).await.unwrap();
+        flushed(&mut client, upgraded.flush()).await.unwrap();
+    });
 }
 
 #[test]

@@ -67,6 +67,11 @@ impl Outgoing {
         self.flushed
     }
 
+    /// Bytes that it has not.
+    pub(crate) fn unsent(&self, traffic: &Traffic) -> u64 {
+        self.end(traffic) - self.flushed
+    }
+
     /// Where small pieces are written.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         self.unflushed = true;

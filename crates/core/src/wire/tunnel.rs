@@ -145,7 +145,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         }
         self.feed(turn.events);
         let key = self.key;
-        let bytes = self.exchange.queued() - self.outgoing.len() as u64;
+        let bytes = self.exchange.queued().saturating_sub(self.outgoing.unsent(&self.traffic));
         if bytes > self.written {
             self.written = bytes;
             turn.events.push_back(Event::Written { key, bytes });

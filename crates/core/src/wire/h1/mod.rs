@@ -240,7 +240,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let key = current.key;
         if current.exchange.streaming() {
             // What waits may be framing as well as body: a lower bound, and exact once nothing waits.
-            let bytes = current.exchange.queued().saturating_sub(self.outgoing.len() as u64);
+            let bytes = current.exchange.queued().saturating_sub(self.outgoing.unsent(&self.traffic));
             if bytes > current.written {
                 current.written = bytes;
                 turn.events.push_back(Event::Written { key, bytes });
