@@ -207,7 +207,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.open_wire()?.start(key, head, now)
     }
 
-    /// More of a started answer or of a tunnel. `Written` follows once all that was written so far has been sent.
+    /// More of a started answer or of a tunnel. `Written` follows as it is sent.
     /// A body longer than its Content-Length ends the exchange with `Failed`.
     pub fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
         self.open_wire()?.write(key, chunk)

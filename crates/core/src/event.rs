@@ -183,7 +183,7 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// All that was written so far to a streamed response or a tunnel has been sent.
+    /// So much of what was written to a streamed response or a tunnel has been sent: all of it, or some.
     Written {
         /// Whose.
         key: Key,

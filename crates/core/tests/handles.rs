@@ -259,6 +259,28 @@ fn what_the_transport_has_taken_and_not_flushed_has_not_been_sent() {
 }
 
 #[test]
+fn a_writer_waits_no_longer_than_for_its_room() {
+    // What fits the window of a stream that the client does not open any further.
+    const WINDOW: u64 = (1 << 16) - 1;
+    run(LocalSet::new().run_until(async {
+        let (client, connection) = connection();
+        let driver = tokio::task::spawn_local(connection.driver());
+        let client = tokio::task::spawn_local(async move {
+            let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
+            tokio::task::spawn_local(connection);
+            sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap().0.await.unwrap()
+        });
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let mut writer = output.start(key, Response::new(())).unwrap();
+        writer.write(vec![0; 100_000], 100_000 - WINDOW).await.unwrap();
+        let mut flush = pin!(writer.write("", 100_000 - WINDOW - 1));
+        assert!(flush.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        drop((client.await.unwrap(), driver));
+    }));
+}
+
+#[test]
 fn a_stream_leaves_http() {
     run(async {
         let (mut client, connection) = connection();

@@ -305,7 +305,7 @@ impl Outbox {
         self.failure(record, error.code() as u32, error.message());
     }
 
-    /// Everything written so far has been sent.
+    /// So much of what was written has been sent.
     pub fn written(&mut self, key: Key, bytes: u64) {
         let mut record = record(EventKind::Written, key);
         put(&mut record, NUMBER, bytes as f64);

@@ -102,7 +102,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             *room = room.saturating_sub(HEAD_BYTES + length);
             stream.send_window -= length as i64;
             self.send_window -= length as i64;
-            stream.outstanding += length;
             stream.stalled_since = None;
             let at = self.outgoing.end(&self.traffic);
             if stream.priority.incremental {
@@ -137,12 +136,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         {
             self.marks.pop_front();
             let Some(stream) = self.streams.get_mut(id) else { continue };
-            stream.outstanding -= bytes.min(stream.outstanding);
             stream.flushed += bytes as u64;
             let key = stream.key;
             if !end {
-                if stream.exchange.streaming() && stream.outstanding == 0 && !stream.wants_to_send() {
-                    turn.events.push_back(Event::Written { key, bytes: stream.flushed });
+                match turn.events.back_mut() {
+                    _ if !stream.exchange.streaming() => {}
+                    // Of frames one behind the other the last tells it.
+                    Some(Event::Written { key: before, bytes }) if *before == key => *bytes = stream.flushed,
+                    _ => turn.events.push_back(Event::Written { key, bytes: stream.flushed }),
                 }
                 continue;
             }

@@ -70,10 +70,9 @@ pub(super) struct Stream {
     pub(super) queued: usize,
     /// The caller has finished; the trailer section, if there is one.
     pub(super) end: Option<Option<HeaderMap>>,
-    /// Body bytes that the transport has not taken.
-    pub(super) outstanding: usize,
     /// Where the last of it was written, if it takes turns with others.
     pub(super) served_at: u64,
+    /// Body bytes that the transport has taken and flushed.
     pub(super) flushed: u64,
     /// All of the answer has been flushed.
     pub(super) sent: bool,
@@ -115,7 +114,6 @@ impl Stream {
             rest: VecDeque::new(),
             queued: 0,
             end: None,
-            outstanding: 0,
             served_at: 0,
             flushed: 0,
             sent: false,
