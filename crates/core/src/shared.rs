@@ -144,14 +144,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
-    /// What a call on `key`'s exchange is refused with: what the exchange has failed with, if it has, else the call's own `error`.
-    fn refusal(&self, key: Key, error: Error) -> Error {
-        match self.outcome(key) {
-            Poll::Ready(Err(failure)) => failure,
-            _ => error,
-        }
-    }
-
     /// The answer to the pull of a chunk.
     pub(crate) fn chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
         let stream = self.streams.get_mut(key.stream).filter(|stream| stream.current == Some(key));
@@ -307,7 +299,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
         if key.stream != self.id {
             return Err(Error::new(Code::KeyUnknown, "the key names no request of this stream"));
         }
-        self.shared.command(|inner| command(inner).map_err(|error| inner.refusal(key, error)))
+        self.shared.command(command).map_err(|error| self.refusal(key, error))
+    }
+
+    /// What a call is refused with: what the exchange has failed with, if it has, else the call's own `error`.
+    #[cold]
+    fn refusal(&self, key: Key, error: Error) -> Error {
+        match self.shared.lock().outcome(key) {
+            Poll::Ready(Err(failure)) => failure,
+            _ => error,
+        }
     }
 
     /// Asks for a chunk of the body or the tunnel.
