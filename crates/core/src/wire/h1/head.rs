@@ -78,6 +78,7 @@ pub(super) fn is_whole(incoming: &[u8]) -> bool {
 }
 
 /// The fields that may be begun in `section`: no more than lines, whatever they are.
+#[cold]
 pub(super) fn most_fields(section: &[u8]) -> usize {
     1 + section.iter().filter(|&&byte| byte == b'\n').count()
 }
