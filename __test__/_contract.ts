@@ -1,5 +1,5 @@
 // What every protocol configuration promises alike: one suite, run by 15.contract.spec.ts for each of them.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -361,6 +361,23 @@ export function contract(setup: Setup): void {
     const error = await t.throwsAsync(request.stream.send(request.key, { body: broken }))
     t.true(error instanceof PullError || /the source is gone/.test(String(error)), String(error))
     await t.throwsAsync(drainBody((await exchange.reply).body), undefined, 'the client must not take it for whole')
+  })
+
+  test(`${name}: a node:stream that fails while it is closed unread harms nobody`, async (t) => {
+    const { client, listener } = await scene(t)
+    const reply = client.fetch({ method: 'HEAD' })
+    const { key, stream } = await pull(listener)
+    const missing = () => {
+      const body = createReadStream('/no/such/file')
+      return { body, closed: new Promise<void>((resolve) => body.on('close', () => resolve())) }
+    }
+    const refused = missing()
+    await rejected(t, stream.send(key, { status: 99, body: refused.body }), 'ERR_INVALID_STATUS')
+    await refused.closed
+    const unread = missing()
+    await stream.send(key, { body: unread.body })
+    await unread.closed
+    t.is((await reply).status, 200)
   })
 
   test(`${name}: a drain lets what is in flight finish`, async (t) => {

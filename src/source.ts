@@ -158,7 +158,11 @@ function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
   // Async, so that what the caller's own code throws here is a rejection: it comes in the middle of other work.
   const close = async (): Promise<void> => {
     // A node:stream is told at once: its iterator's `return` waits for the chunk that is being read.
-    if ('destroy' in body && typeof body.destroy === 'function') body.destroy()
+    if ('destroy' in body && typeof body.destroy === 'function') {
+      // One that was not read has no listener of the iterator's, and what fails while it closes would end the process.
+      if ('on' in body && typeof body.on === 'function') body.on('error', ignore)
+      body.destroy()
+    }
     await iterator.return?.()
   }
   return {
