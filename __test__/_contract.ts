@@ -380,6 +380,25 @@ export function contract(setup: Setup): void {
     t.is((await reply).status, 200)
   })
 
+  test(`${name}: the body of an answer that comes when the client has left is closed`, async (t) => {
+    const { client, listener } = await scene(t)
+    const exchange = client.open({})
+    exchange.end()
+    exchange.reply.catch(() => {})
+    const request = await pull(listener)
+    const aborted = new Promise<void>((resolve) => request.signal.addEventListener('abort', () => resolve()))
+    exchange.abort()
+    await aborted
+    const file = createReadStream('package.json')
+    const closed = new Promise<void>((resolve) => file.on('close', () => resolve()))
+    const web = new Promise<void>((cancel) => {
+      void request.stream.send(request.key, new Response(new ReadableStream({ cancel: () => cancel() })))
+    })
+    await rejected(t, request.stream.send(request.key, { body: file }), 'ERR_PEER_CLOSED', 'ERR_PEER_RESET')
+    await Promise.all([closed, web])
+    t.true(file.destroyed)
+  })
+
   test(`${name}: a drain lets what is in flight finish`, async (t) => {
     const { client, listener } = await scene(t)
     const reply = client.fetch({ path: '/in-flight' })

@@ -33,6 +33,11 @@ export function sendSource(stream: Stream, response: contract.OutgoingResponse):
   return settle(answer(stream, response))
 }
 
+/** Closes a body that nobody will read, unread: whoever makes it may wait for that. */
+export function closeBody(body: Body): void {
+  if (typeof body === 'object' && body !== null && !('file' in body)) openSource(body).then((source) => source.cancel(), ignore)
+}
+
 async function answer(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
   const { sequence } = stream
   const bodiless = stream.isBodiless(response.status)

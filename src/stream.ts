@@ -12,7 +12,7 @@ import { COMMAND, RESET } from './layout.js'
 import { PullIterator, type Resolve, outcome, pulled } from './queue.js'
 import type { IncomingRequest } from './request.js'
 import { Sent, Writer } from './response.js'
-import { sendSource } from './source.js'
+import { closeBody, sendSource } from './source.js'
 import { checkFinal, checkInterim, checkUpgrade } from './status.js'
 import { UpgradedStream } from './upgraded.js'
 
@@ -122,9 +122,12 @@ export class Stream implements contract.Stream {
 
   send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
     const misuse = this.misuse(key)
-    if (misuse !== null) return refused(misuse)
-    if (typeof response !== 'object' || response === null) return refused(noResponse(response))
+    if (typeof response !== 'object' || response === null) return refused(misuse ?? noResponse(response))
     const { body, trailers } = response as contract.OutgoingResponse
+    if (misuse !== null) {
+      if (misuse === this.failure) closeBody(body)
+      return refused(misuse)
+    }
     const whole = trailers === undefined ? wholeOf(body) : null
     return whole !== null && this.takesAtOnce(whole.length)
       ? this.sendWhole(response, whole)
