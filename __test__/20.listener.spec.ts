@@ -56,6 +56,7 @@ test('an IPv6 address', async (t) => {
   void answer(listener, (request, stream) => stream.send(request.key, { body: JSON.stringify(request.stream.connection.remote) }))
   const body = await (await fetch(`http://[::1]:${portOf(listener)}/`)).json()
   t.is((body as { host: string }).host, '::1')
+  t.like((await open(t, { host: '::1%lo' })).address, { host: '::1' }, 'a zone means nothing here, and node:net takes it')
 })
 
 test('a taken port is ERR_ADDRESS_IN_USE', async (t) => {

@@ -16,7 +16,7 @@ export async function listen(options: contract.ListenOptions): Promise<Listener>
   const settings = checkListenOptions(options)
   const { native, signal } = settings
   if (signal?.aborted) throw new PullError('ERR_CLOSED', 'the signal is aborted', { cause: signal.reason })
-  if (native.path === null && isIP(native.host) === 0) native.host = await resolve(native.host)
+  if (native.path === null) native.host = isIP(native.host) === 0 ? await resolve(native.host) : withoutZone(native.host)
   const listener = new Listener(settings)
   if (signal !== null) listener.closeOn(signal)
   return listener
@@ -28,6 +28,11 @@ async function resolve(host: string): Promise<string> {
   } catch (cause) {
     throw new PullError('ERR_IO', `the host '${host}' does not resolve`, { cause })
   }
+}
+
+/** A zone ('%eth0') tells link-local addresses apart. Elsewhere it means nothing: as in node:net it is passed over, where getaddrinfo would fail. */
+function withoutZone(address: string): string {
+  return /^fe[89ab]/i.test(address) ? address : address.replace(/%.*/, '')
 }
 
 export class Listener implements contract.Listener, CrossingOwner {
