@@ -34,6 +34,20 @@ test('100-continue is sent when the body is first pulled, not before', async (t)
   t.is((await client.response()).status, 200)
 })
 
+test('100-continue goes before the head of an answer that begins at once after the first pull', async (t) => {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
+  const { body, key, stream } = await pull(listener)
+  const chunk = must(body).nextChunk()
+  const writer = stream.start(key, {})
+  t.is((await client.response()).status, 100)
+  await client.write('the body')
+  await writer.write(must(await chunk))
+  await writer.finish()
+  t.is((await client.response()).body.toString(), 'the body')
+})
+
 test('an answer without a pull sends no 100-continue', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))

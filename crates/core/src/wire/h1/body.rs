@@ -1,6 +1,7 @@
 //! Request bodies: read from the transport when they are pulled, and a little ahead.
 
 use std::{
+    mem,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -33,6 +34,9 @@ const READ_AHEAD_BYTES: usize = 512 << 10;
 const MOST_READ: usize = 128 << 10;
 /// Room for the first read of a body; it doubles as long as reads fill it.
 const FIRST_READ_BYTES: usize = 16 << 10;
+
+/// What a peer that waits for it is told when its body is wanted (RFC 9110 section 10.1.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What still comes of a body.
 #[derive(Debug)]
@@ -87,6 +91,11 @@ impl RequestBytes {
     /// Bytes that have come and wait for a pull.
     pub(super) fn received(&self) -> usize {
         self.received.len()
+    }
+
+    /// Does the peer wait for `100 Continue`? It is going to be told.
+    pub(super) fn take_expectation(&mut self) -> bool {
+        self.is_coming() && mem::take(&mut self.expects_continue)
     }
 
     /// The peer has been told to go on.
@@ -222,9 +231,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 self.last = true;
             }
         }
-        if body.expects_continue && body.is_coming() && current.exchange.check_waiting().is_ok() {
-            body.expects_continue = false;
-            self.outgoing.tail().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        if current.exchange.check_waiting().is_ok() && body.take_expectation() {
+            self.outgoing.tail().extend_from_slice(CONTINUE);
         }
         Ok(())
     }

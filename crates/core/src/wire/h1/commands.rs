@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Answering, Current, H1, STREAM,
-    body::read_ahead,
+    body::{CONTINUE, read_ahead},
     encode::{self, Framing, Head},
 };
 use crate::{
@@ -92,7 +92,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         current.chunked = framing == Framing::Chunked;
         // A reader that has begun may well get to the end of the request; one that has not will hardly begin now.
         let unread = current.is_coming() && current.exchange.untouched();
+        // Behind the head it would be too late to ask for what has been pulled.
+        let asks =
+            current.exchange.pulling().is_some() && current.body.as_mut().is_some_and(|body| body.take_expectation());
         self.last |= unread || framing == Framing::Close;
+        if asks {
+            self.outgoing.tail().extend_from_slice(CONTINUE);
+        }
         self.answer(head, framing, Bytes::new(), now);
         Ok(())
     }
