@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
-import { h1Client, h2Client } from './_client.js'
+import { drainBody, h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
 import { RawClient } from './_raw.js'
@@ -58,7 +58,34 @@ test('an answer without a pull sends no 100-continue', async (t) => {
   t.is(await client.ended, 'end', 'whether the body comes is not known: the connection cannot be kept')
 })
 
+test('an echo asks for the body before its head is out, and the connection is kept', async (t) => {
+  const listener = await open(t)
+  void answer(listener, (request, stream) => stream.send(request.key, { body: request.body }))
+  const client = await RawClient.connect(portOf(listener))
+  for (let i = 0; i < 2; i++) {
+    await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
+    t.is((await client.response()).status, 100)
+    await client.write('the body')
+    const response = await client.response()
+    t.is(response.get('connection'), undefined)
+    t.is(response.body.toString(), 'the body')
+  }
+})
+
 for (const protocol of ['h1', 'h2'] as const) {
+  test(`${protocol}: an echo that cannot begin leaves the body whole`, async (t) => {
+    const listener = await open(t)
+    const client = clients[protocol](portOf(listener))
+    t.teardown(() => client.close())
+    const exchange = client.open({ method: 'POST' })
+    const { body, key, stream } = await pull(listener)
+    await rejected(t, stream.send(key, { headers: { 'no name': '' }, body }), 'ERR_INVALID_HEADER')
+    await exchange.write('the body')
+    exchange.end()
+    await stream.send(key, { body })
+    t.is(String(await drainBody((await exchange.reply).body)), 'the body')
+  })
+
   test(`${protocol}: an echo streams`, async (t) => {
     const listener = await open(t)
     void answer(listener, (request, stream) => stream.send(request.key, { body: request.body }))

@@ -322,6 +322,11 @@ export class RequestBody implements contract.RequestBody {
     return this.receiver === null ? this.whole === null || this.whole.length === 0 : this.receiver.ended
   }
 
+  /** Pulls the first chunk, for whoever is going to read. */
+  ask(): void {
+    if (!this.busy) this.held ??= this.take()
+  }
+
   private get limit(): number {
     return this.stream.connection.listener.settings.limits.bodyBytes
   }

@@ -5,6 +5,7 @@ import { type FileHandle, open as openFile } from 'node:fs/promises'
 import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
+import { RequestBody } from './body.js'
 import { PullError, settle } from './errors.js'
 import { Prepared, pairs } from './fields.js'
 import type { Writer } from './response.js'
@@ -60,6 +61,8 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
       response = announced(response, [...pairs(response.trailers)])
       stream.checkTrailers(response.trailers as contract.HeadersLike)
     }
+    // Behind the head there is no 100 any more, and HTTP/1.1 gives up the connection of a body that nobody has begun to read.
+    if (response.body instanceof RequestBody && !bodiless) response.body.ask()
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
     writer = stream.begin(response, source.length, response.trailers !== undefined)
   } catch (error) {
