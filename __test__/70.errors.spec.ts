@@ -13,10 +13,13 @@ const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const local = ['ERR_KEY_USED', 'ERR_KEY_UNKNOWN', 'ERR_NOT_UPGRADABLE', 'ERR_BODY_IN_USE', 'ERR_INVALID_HEADER', 'ERR_INVALID_STATUS', 'ERR_BODY_LENGTH_MISMATCH', 'ERR_INVALID_OPTION', 'ERR_CLOSED']
 
 const send = (response: unknown) => (request: IncomingRequest) => request.stream.send(request.key, response as OutgoingResponse)
+const detached = new ArrayBuffer(8)
+structuredClone(detached, { transfer: [detached] })
 const mistakes: Array<[title: string, code: string, act: (request: IncomingRequest) => Promise<unknown>]> = [
   ...[42, 0, -200, 99, 100, 103, 199, 600, 1000, 200.5, Number.NaN, Number.POSITIVE_INFINITY, '200'].map(
     (status) => [`status ${typeof status} ${status}`, 'ERR_INVALID_STATUS', send({ status })] as (typeof mistakes)[number],
   ),
+  ['an ArrayBuffer that is detached', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detached })],
   ['status 101 by send', 'ERR_INVALID_STATUS', send({ status: 101 })],
   ['a line break in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\r\nx-c: d' } })],
   ['a bare LF in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\nc' } })],

@@ -118,7 +118,7 @@ async function readWhole(source: Source): Promise<Uint8Array> {
 async function openSource(body: Body): Promise<Source> {
   if (body === undefined || body === null) return iterableSource([])
   if (typeof body === 'string' || body instanceof Uint8Array) return pieceSource(body)
-  if (body instanceof ArrayBuffer) return pieceSource(new Uint8Array(body))
+  if (body instanceof ArrayBuffer) return pieceSource(viewOf(body))
   if (body instanceof Blob) return streamSource(body.stream() as ReadableStream<Uint8Array>, body.size)
   // Another view would be a list of its numbers.
   if (typeof body === 'object' && !ArrayBuffer.isView(body)) {
@@ -127,6 +127,14 @@ async function openSource(body: Body): Promise<Source> {
     if (Symbol.asyncIterator in body || Symbol.iterator in body) return iterableSource(body)
   }
   throw new PullError('ERR_INVALID_OPTION', `${inspect(body, { depth: 0, maxArrayLength: 0 })} cannot be a response body`)
+}
+
+function viewOf(body: ArrayBuffer): Uint8Array {
+  try {
+    return new Uint8Array(body)
+  } catch (cause) {
+    throw new PullError('ERR_BODY_LENGTH_MISMATCH', 'the ArrayBuffer is detached', { cause })
+  }
 }
 
 /** A body that is there whole, in pieces. Bytes that are detached meanwhile have the length 0, and end too early. */

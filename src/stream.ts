@@ -463,5 +463,6 @@ function noResponse(given: unknown): PullError {
 function wholeOf(body: contract.OutgoingResponse['body']): string | Uint8Array | null {
   if (typeof body === 'string' || body instanceof Uint8Array) return body
   if (body === undefined || body === null) return ''
-  return body instanceof ArrayBuffer ? new Uint8Array(body) : null
+  // A detached one says that it is empty, and no view of it can be made.
+  return body instanceof ArrayBuffer && body.byteLength > 0 ? new Uint8Array(body) : null
 }
