@@ -89,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let Head { head, framing, trailers_welcome, expects_continue, last } = head;
         let whole = if expects_continue { None } else { self.take_whole(framing, turn.cx)? };
         let sequence = self.requests;
-        self.requests += 1;
+        self.requests = sequence.wrapping_add(1);
         self.credits -= 1;
         self.head_begun = false;
         self.waiting_since = turn.now;
