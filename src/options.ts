@@ -90,6 +90,8 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'an AbortSignal', signal)
 
   const limits = numbers('limits', LIMITS, options.limits)
+  // Who writes waits in JavaScript.
+  const { pendingWriteBytes: _, ...nativeLimits } = limits
   const timeouts = numbers('timeouts', TIMEOUTS, options.timeouts)
   const readAhead = numbers('readAhead', READ_AHEAD, options.readAhead)
   const [http1, http2] = PROTOCOLS.map((name) => protocols.includes(name))
@@ -109,7 +111,7 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
       extendedConnect: boolean('extendedConnect', true, options.extendedConnect),
       readAheadConnections: readAhead.connections,
       readAheadRequests: readAhead.requests,
-      limits: Object.values(limits),
+      limits: Object.values(nativeLimits),
       timeouts: Object.values(timeouts),
     },
   }

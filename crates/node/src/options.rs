@@ -34,7 +34,7 @@ pub struct NativeListenOptions {
     /// 0 or 1.
     pub read_ahead_requests: u32,
     /// connections, requestsInFlight, requestsPerConnection, headerBytes, headerCount, targetBytes, bodyBytes,
-    /// concurrentStreams, bufferedBytes, pendingWriteBytes.
+    /// concurrentStreams, bufferedBytes.
     pub limits: Vec<f64>,
     /// handshake, headers, bodyIdle, keepAliveIdle, writeStall, connectionAge, h2Ping, in ms; 0 is off.
     pub timeouts: Vec<f64>,
@@ -73,11 +73,9 @@ impl NativeListenOptions {
             body_bytes,
             streams,
             buffered,
-            // Who writes waits for room in JavaScript.
-            _pending_write,
         ] = self.limits.as_slice()
         else {
-            return Err(invalid("limits must be ten numbers"));
+            return Err(invalid("limits must be nine numbers"));
         };
         let &[handshake, headers, body_idle, keep_alive_idle, write_stall, connection_age, h2_ping] =
             self.timeouts.as_slice()
@@ -173,7 +171,7 @@ mod tests {
             extended_connect: true,
             read_ahead_connections: 64,
             read_ahead_requests: 1,
-            limits: vec![f64::INFINITY; 10],
+            limits: vec![f64::INFINITY; 9],
             timeouts: vec![0.0; 7],
         }
     }
@@ -189,9 +187,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let nonsense: [fn(&mut NativeListenOptions); 5] = [
-            |options| options.limits.truncate(9),
+            |options| options.limits.truncate(8),
             |options| options.timeouts = vec![f64::NAN; 7],
-            |options| options.limits = vec![-1.0; 10],
+            |options| options.limits = vec![-1.0; 9],
             |options| options.io_threads = 100_000,
             |options| options.protocols = 3,
         ];
