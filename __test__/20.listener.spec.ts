@@ -13,7 +13,7 @@ import { listen, Listener, PullError } from '../index.js'
 import type { ListenOptions } from '../index.js'
 import { h1Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { answer, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
+import { answer, asked, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
@@ -213,10 +213,7 @@ test('h1 alone refuses the HTTP/2 preface, h2 alone refuses HTTP/1', async (t) =
 })
 
 test('stats count', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, get)
   t.like(listener.stats(), { connectionsOpen: 1, connectionsTotal: 1, requestsTotal: 1, requestsInFlight: 1, responsesSent: 0 })
   await request.stream.send(request.key, { body: 'x'.repeat(1000) })
   const stats = listener.stats()

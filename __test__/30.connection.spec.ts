@@ -4,7 +4,7 @@ import test from 'ava'
 import { Connection } from '../index.js'
 import { h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+import { asked, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
@@ -89,10 +89,7 @@ test('h2: its pulls wait without a stream and are answered in order', async (t) 
 })
 
 test('closed: the peer went', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await request.stream.send(request.key, {})
   await client.response()
   client.finish()
@@ -100,19 +97,13 @@ test('closed: the peer went', async (t) => {
 })
 
 test('closed: the peer reset', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   client.reset()
   t.like(await request.stream.connection.closed, { code: 'peer-reset', side: 'peer' })
 })
 
 test('closed: this side closed, and what was in flight fails', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const { connection } = request.stream
   const next = request.stream.nextRequest()
   connection.close()
@@ -127,10 +118,7 @@ test('closed: this side closed, and what was in flight fails', async (t) => {
 })
 
 test('closed: the exchange asked for it', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
   await request.stream.send(request.key, { body: 'last' })
   const response = await client.response()
   t.is(response.get('connection'), 'close')
@@ -140,10 +128,7 @@ test('closed: the exchange asked for it', async (t) => {
 })
 
 test('drain, h1: the answer in flight says connection: close', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const { connection } = request.stream
   const drained = connection.drain()
   await request.stream.send(request.key, { body: 'last' })
@@ -155,10 +140,7 @@ test('drain, h1: the answer in flight says connection: close', async (t) => {
 })
 
 test('drain, h1: an idle connection closes', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await request.stream.send(request.key, { body: 'x' })
   await client.response()
   await request.stream.connection.drain()
@@ -185,10 +167,7 @@ test('drain, h2: GOAWAY, the streams in flight finish, other connections go on',
 })
 
 test('drain: what is left at the deadline is aborted', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await request.stream.connection.drain({ deadlineMs: 50 })
   await client.ended
   t.is(client.pending, '')

@@ -7,7 +7,7 @@ import { drainBody, h2Client } from './_client.js'
 import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
-import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+import { asked, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`
 
@@ -113,20 +113,14 @@ test('the signal aborts when an HTTP/2 client resets its stream', async (t) => {
 })
 
 test('a signal that is first asked for after the peer went is aborted', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get('/'))
   client.reset()
   await request.stream.connection.closed
   t.true(request.signal.aborted)
 })
 
 test('the signal does not abort after an answer that was sent', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get('/'))
   const { signal } = request
   await request.stream.send(request.key, {})
   await client.response()
@@ -136,10 +130,7 @@ test('the signal does not abort after an answer that was sent', async (t) => {
 })
 
 test('h1: reset ends the connection without an answer', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get('/'))
   request.stream.reset()
   await client.ended
   t.is(client.pending, '')
@@ -168,10 +159,7 @@ for (const [reason, code] of Object.entries(reasons) as Array<[keyof typeof reas
 }
 
 test('reset with a reason that does not exist is refused', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get('/'))
   for (const reason of ['boredom', 'toString']) {
     const error = t.throws(() => request.stream.reset(reason as never))
     t.is((error as { code?: string } | undefined)?.code, 'ERR_INVALID_OPTION', reason)
@@ -181,10 +169,7 @@ test('reset with a reason that does not exist is refused', async (t) => {
 })
 
 test('h1: a stream that drains answers what it has and takes nothing more', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get('/'))
   const drained = request.stream.drain()
   await request.stream.send(request.key, { body: 'last' })
   const response = await client.response()

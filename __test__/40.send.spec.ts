@@ -7,7 +7,7 @@ import type { ExecutionContext } from 'ava'
 import type { Listener, OutgoingResponse } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { barrier, eventually, must, open, portOf, pull, rejected, watch } from './_server.js'
+import { asked, barrier, eventually, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const large = Buffer.alloc(64 << 20, 'hyperpull ')
@@ -66,11 +66,8 @@ test('the date of the caller is kept', async (t) => {
 })
 
 test('a source is not pulled further than the client reads', async (t) => {
-  const listener = await open(t, { limits: { pendingWriteBytes: 64 << 10 } })
-  const client = await RawClient.connect(portOf(listener))
+  const { listener, client, request } = await asked(t, get, { limits: { pendingWriteBytes: 64 << 10 } })
   client.socket.pause()
-  await client.write(get)
-  const request = await pull(listener)
   let pulled = 0
   const body = (async function* () {
     for (; pulled < 2000; pulled++) yield Buffer.alloc(64 << 10)
@@ -90,10 +87,7 @@ test('a source is not pulled further than the client reads', async (t) => {
 for (const how of ['the client goes', 'the request was a HEAD', 'the listener closes'] as const) {
   test(`a source is closed when ${how}`, async (t) => {
     for (const kind of ['generator', 'ReadableStream'] as const) {
-      const listener = await open(t)
-      const client = await RawClient.connect(portOf(listener))
-      await client.write(how === 'the request was a HEAD' ? get.replace('GET', 'HEAD') : get)
-      const request = await pull(listener)
+      const { listener, client, request } = await asked(t, how === 'the request was a HEAD' ? get.replace('GET', 'HEAD') : get)
       let close = () => {}
       const closed = new Promise<void>((resolve) => (close = resolve))
       const generator = (async function* () {
@@ -120,11 +114,8 @@ for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
 
   test.serial(`h1: send of 64 MB as ${kind} waits for a client that does not read`, async (t) => {
     t.timeout(120_000)
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
+    const { listener, client, request } = await asked(t, get)
     client.socket.pause()
-    await client.write(get)
-    const request = await pull(listener)
     const sending = request.stream.send(request.key, { body: make() })
     const state = watch(sending)
     await stalled(t, listener)
@@ -144,11 +135,8 @@ for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
   })
 
   test.serial(`h1: send of 64 MB as ${kind} rejects when the client goes`, async (t) => {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
+    const { listener, client, request } = await asked(t, get)
     client.socket.pause()
-    await client.write(get)
-    const request = await pull(listener)
     const sending = request.stream.send(request.key, { body: make() })
     const state = watch(sending)
     await stalled(t, listener)
@@ -234,10 +222,7 @@ for (const protocol of ['h1', 'h2'] as const) {
 
 test('a file or blob whose exchange ends while it is opened', async (t) => {
   for (const body of [{ file: 'package.json' }, new Blob(['small'])]) {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
-    await client.write(get)
-    const request = await pull(listener)
+    const { request } = await asked(t, get)
     const sending = request.stream.send(request.key, { body })
     request.stream.reset()
     await rejected(t, sending, 'ERR_CLOSED')
@@ -280,10 +265,7 @@ for (const how of ['the client goes', 'what it gives cannot be sent'] as const) 
 }
 
 test('the client has all of it when send resolves and both ends go at once', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await request.stream.send(request.key, { body: 'x'.repeat(100_000) })
   request.stream.connection.close()
   t.is((await client.response()).body.length, 100_000)

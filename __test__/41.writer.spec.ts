@@ -2,15 +2,12 @@
 import test from 'ava'
 import { h2Client, drainBody } from './_client.js'
 import { RawClient } from './_raw.js'
-import { barrier, open, portOf, pull, rejected, watch } from './_server.js'
+import { asked, barrier, open, portOf, pull, rejected, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
 test('writes keep their order without being awaited', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, { headers: { 'content-type': 'text/plain' } })
   const writes = Array.from({ length: 500 }, (_, i) => writer.write(`${i},`))
   const sent = await writer.finish()
@@ -23,11 +20,8 @@ test('writes keep their order without being awaited', async (t) => {
 })
 
 test('write waits for a reader that is slow', async (t) => {
-  const listener = await open(t, { limits: { pendingWriteBytes: 256 << 10 } })
-  const client = await RawClient.connect(portOf(listener))
+  const { listener, client, request } = await asked(t, get, { limits: { pendingWriteBytes: 256 << 10 } })
   client.socket.pause()
-  await client.write(get)
-  const request = await pull(listener)
   const writer = request.stream.start(request.key, {})
   let writes = 0
   let state = { settled: true }
@@ -46,11 +40,8 @@ test('write waits for a reader that is slow', async (t) => {
 })
 
 test('flush resolves when it has been sent, not before', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
+  const { listener, client, request } = await asked(t, get)
   client.socket.pause()
-  await client.write(get)
-  const request = await pull(listener)
   const writer = request.stream.start(request.key, {})
   await writer.write('a')
   await writer.flush()
@@ -66,10 +57,7 @@ test('flush resolves when it has been sent, not before', async (t) => {
 })
 
 test('flush without a write resolves', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, {})
   await writer.flush()
   t.regex(client.pending + (await client.until('\r\n\r\n')), /^HTTP\/1\.1 200 /, 'the head is on its way')
@@ -77,10 +65,7 @@ test('flush without a write resolves', async (t) => {
 })
 
 test('a declared length is kept to', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, { headers: { 'content-length': '10' } })
   await writer.write('12345')
   await writer.write('67890')
@@ -91,10 +76,7 @@ test('a declared length is kept to', async (t) => {
 })
 
 test('too few bytes for the declared length: finish rejects, and what is missing can be written', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, { headers: { 'content-length': '10' } })
   await writer.write('12345')
   await rejected(t, writer.finish(), 'ERR_BODY_LENGTH_MISMATCH')
@@ -104,10 +86,7 @@ test('too few bytes for the declared length: finish rejects, and what is missing
 })
 
 test('too many bytes for the declared length: the write rejects, and nothing of it is sent', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, { headers: { 'content-length': '5' } })
   await writer.write('1234')
   await rejected(t, writer.write('56'), 'ERR_BODY_LENGTH_MISMATCH')
@@ -148,10 +127,7 @@ for (const protocol of ['h1', 'h2'] as const) {
 }
 
 test('after finish the writer is done with', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, {})
   await writer.write('all')
   await writer.finish()
@@ -162,10 +138,7 @@ test('after finish the writer is done with', async (t) => {
 })
 
 test('a client that goes fails the writer', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, {})
   await writer.write('all')
   await writer.flush()
@@ -176,10 +149,7 @@ test('a client that goes fails the writer', async (t) => {
 })
 
 test('HEAD: what is written is not sent', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('HEAD / HTTP/1.1\r\nhost: a\r\n\r\n' + get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'HEAD / HTTP/1.1\r\nhost: a\r\n\r\n' + get)
   const writer = request.stream.start(request.key, {})
   await writer.write('not on the wire')
   t.is((await writer.finish()).bytes, 0)

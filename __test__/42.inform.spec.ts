@@ -4,15 +4,12 @@ import http from 'node:http'
 import test from 'ava'
 import { h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { must, open, portOf, pull, rejected } from './_server.js'
+import { asked, must, open, portOf, pull, rejected } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
 test('103 is on the wire before the answer exists', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await request.stream.inform(request.key, 103, { link: '</a.css>; rel=preload; as=style' })
   const hints = await client.response()
   t.is(hints.status, 103)
@@ -77,10 +74,7 @@ test('h2: an inform is a HEADERS frame of its own', async (t) => {
 })
 
 test('100 by hand asks for the body', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n')
   await request.stream.inform(request.key, 100)
   t.is((await client.response()).status, 100)
   await client.write('body')
@@ -91,10 +85,7 @@ test('100 by hand asks for the body', async (t) => {
 
 for (const status of [99, 101, 199.5, 200, 404, Number.NaN]) {
   test(`inform(${status}) is ERR_INVALID_STATUS and changes nothing`, async (t) => {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
-    await client.write(get)
-    const request = await pull(listener)
+    const { client, request } = await asked(t, get)
     await rejected(t, request.stream.inform(request.key, status), 'ERR_INVALID_STATUS')
     await request.stream.send(request.key, { body: 'x' })
     t.is((await client.response()).status, 200)
@@ -102,20 +93,14 @@ for (const status of [99, 101, 199.5, 200, 404, Number.NaN]) {
 }
 
 test('a client of HTTP/1.0 gets no 1xx (RFC 9110 section 15.2), and the caller is told', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('GET / HTTP/1.0\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'GET / HTTP/1.0\r\n\r\n')
   await rejected(t, request.stream.inform(request.key, 103), 'ERR_INVALID_STATUS')
   await request.stream.send(request.key, { body: 'x' })
   t.is((await client.response()).status, 200)
 })
 
 test('inform after the answer is ERR_KEY_USED', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { request } = await asked(t, get)
   const sent = request.stream.send(request.key, {})
   await rejected(t, request.stream.inform(request.key, 103), 'ERR_KEY_USED')
   await sent

@@ -2,7 +2,7 @@
 import test from 'ava'
 import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { must, open, portOf, pull, rejected } from './_server.js'
+import { asked, must, open, portOf, pull, rejected } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n'
 
@@ -23,10 +23,7 @@ test('h1: request trailers', async (t) => {
 
 test('h1: response trailers as an object, a function, a function that waits, announced or not', async (t) => {
   for (const trailers of [{ 'x-end': 'yes' }, () => ({ 'x-end': 'yes' }), async () => ({ 'x-end': 'yes' })]) {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
-    await client.write(get)
-    const request = await pull(listener)
+    const { client, request } = await asked(t, get)
     await request.stream.send(request.key, { body: ['some'].values(), trailers })
     const answer = await client.response()
     t.is(answer.body.toString(), 'some')
@@ -36,10 +33,7 @@ test('h1: response trailers as an object, a function, a function that waits, ann
 
 test('h1: trailers given as an object are announced by send', async (t) => {
   for (const headers of [undefined, { 'x-a': ['1', '2'], 'x-n': 3 }, new Map([['x-a', '1']])]) {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
-    await client.write(get)
-    const request = await pull(listener)
+    const { client, request } = await asked(t, get)
     await request.stream.send(request.key, { headers, body: 'some', trailers: { 'x-end': 'yes', 'x-sum': ['1', '2'] } })
     const answer = await client.response()
     t.is(answer.get('trailer'), 'x-end, x-sum')
@@ -69,10 +63,7 @@ for (const [protocol, connect] of Object.entries({ h1: h1Client, h2: h2Client })
 }
 
 test('the trailers function runs after the last byte of the body was taken', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { request } = await asked(t, get)
   const log: string[] = []
   const body = (async function* () {
     yield 'a'
@@ -87,10 +78,7 @@ test('the trailers function runs after the last byte of the body was taken', asy
 })
 
 test('h1: a body of known length with trailers is chunked', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   const sent = await request.stream.send(request.key, { headers: { trailer: 'x-end' }, body: 'known', trailers: { 'x-end': 'yes' } })
   const answer = await client.response()
   t.is(answer.get('transfer-encoding'), 'chunked')
@@ -101,10 +89,7 @@ test('h1: a body of known length with trailers is chunked', async (t) => {
 })
 
 test('h1: a client that does not take trailers gets none, and the answer is whole', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n')
   await request.stream.send(request.key, { headers: { trailer: 'x-end' }, body: ['some'].values(), trailers: { 'x-end': 'yes' } })
   const answer = await client.response()
   t.is(answer.body.toString(), 'some')

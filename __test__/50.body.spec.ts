@@ -12,7 +12,7 @@ import { drainBody, h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
 import { RawClient } from './_raw.js'
-import { answer, barrier, eventually, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
+import { answer, asked, barrier, eventually, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const post = (headers: string) => `POST / HTTP/1.1\r\nhost: a\r\n${headers}\r\n`
@@ -20,10 +20,7 @@ const clients: Record<'h1' | 'h2', (port: number) => TestClient> = { h1: h1Clien
 const megabytes100 = 100_000_000
 
 test('100-continue is sent when the body is first pulled, not before', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, post('expect: 100-continue\r\ncontent-length: 8\r\n'))
   await barrier(listener)
   t.is(client.pending, '', 'nobody has asked for the body')
   const text = must(request.body).text()
@@ -49,10 +46,7 @@ test('100-continue goes before the head of an answer that begins at once after t
 })
 
 test('an answer without a pull sends no 100-continue', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, post('expect: 100-continue\r\ncontent-length: 8\r\n'))
   await request.stream.send(request.key, { status: 417, body: 'no' })
   t.is((await client.response()).status, 417)
   t.is(await client.ended, 'end', 'whether the body comes is not known: the connection cannot be kept')
@@ -243,10 +237,7 @@ test('a peer that leaves when its body has been read is seen', async (t) => {
 })
 
 test('what came before a failure is given before it', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n')
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n')
   const body = must(request.body)
   t.is(String(Buffer.from(must(await body.nextChunk()))), 'abc')
   await client.write('3\r\ndef\r\nrubbish\r\n')
@@ -258,10 +249,7 @@ test('what came before a failure is given before it', async (t) => {
 })
 
 test('discard reads what is left, and the connection is kept', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 300000\r\n') + 'x'.repeat(300_000) + get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, post('content-length: 300000\r\n') + 'x'.repeat(300_000) + get)
   must(await must(request.body).nextChunk())
   await must(request.body).discard()
   await request.stream.send(request.key, { body: 'first' })
@@ -284,10 +272,7 @@ test('a limit that is none leaves the body to be read', async (t) => {
 })
 
 test('an early answer reaches a client that is still uploading', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 100000000\r\n') + 'x'.repeat(100_000))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, post('content-length: 100000000\r\n') + 'x'.repeat(100_000))
   await request.stream.send(request.key, { status: 403, body: 'stop' })
   // The client goes on for a while, as clients do: a reset would destroy the answer before it is read.
   for (let i = 0; i < 20; i++) await client.write(Buffer.alloc(10_000)).catch(() => {})
@@ -303,10 +288,7 @@ for (const [what, bytes] of [
   ['a chunk without its line end', '2\r\nabc'],
 ] as const) {
   test(`a chunked body with ${what} is ERR_PROTOCOL, and the connection ends`, async (t) => {
-    const listener = await open(t)
-    const client = await RawClient.connect(portOf(listener))
-    await client.write(post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n' + bytes)
-    const request = await pull(listener)
+    const { client, request } = await asked(t, post('transfer-encoding: chunked\r\n') + '3\r\nabc\r\n' + bytes)
     const error = await rejected(t, must(request.body).bytes(), 'ERR_PROTOCOL')
     t.is(error.side, 'peer')
     t.is(error.status, 400)
@@ -316,10 +298,7 @@ for (const [what, bytes] of [
 }
 
 test('a body that stops at FIN is ERR_PEER_CLOSED', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 10\r\n') + 'part')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, post('content-length: 10\r\n') + 'part')
   const bytes = must(request.body).bytes()
   client.finish()
   await rejected(t, bytes, 'ERR_PEER_CLOSED')
@@ -428,20 +407,14 @@ test('after the only chunk the rest is empty, however the body came', async (t) 
 })
 
 test('a toWeb that throws leaves the body', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('TRACE / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc')
-  const request = await pull(listener)
+  const { request } = await asked(t, 'TRACE / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc')
   t.throws(() => request.toWeb(), { instanceOf: TypeError })
   t.is(await must(request.body).text(), 'abc')
   await request.stream.send(request.key, {})
 })
 
 test('at its end a body stays at its end', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 3\r\n') + 'abc')
-  const request = await pull(listener)
+  const { request } = await asked(t, post('content-length: 3\r\n') + 'abc')
   const body = must(request.body)
   t.is(String(Buffer.from(must(await body.nextChunk()))), 'abc')
   t.is(await body.nextChunk(), null)
@@ -451,10 +424,7 @@ test('at its end a body stays at its end', async (t) => {
 })
 
 test('what is not JSON is ERR_PROTOCOL with status 400', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('content-length: 3\r\n') + '{a}')
-  const request = await pull(listener)
+  const { request } = await asked(t, post('content-length: 3\r\n') + '{a}')
   const error = await rejected(t, must(request.body).json(), 'ERR_PROTOCOL')
   t.is(error.status, 400)
   t.true(error.cause instanceof SyntaxError)

@@ -10,16 +10,13 @@ import { prepareHead } from '../index.js'
 import type { HeadersLike, IncomingRequest } from '../index.js'
 import { drainBody } from './_client.js'
 import { RawClient } from './_raw.js'
-import { barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
+import { asked, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const upgrade = (early = '') => `GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo/1\r\n\r\n${early}`
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 
 test('h1: 101, then bytes both ways, the early ones too', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade('early '))
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade('early '), {}, true)
   t.is(request.upgrade, 'echo/1')
   const tunnel = await request.stream.upgrade(request.key, { headers: { 'x-a': 'b' } })
   t.true(tunnel instanceof Duplex)
@@ -46,10 +43,7 @@ test('h1: 101, then bytes both ways, the early ones too', async (t) => {
 
 test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
   t.timeout(60_000)
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
   const tunnel = await request.stream.upgrade(request.key)
   await client.response()
   client.socket.pause()
@@ -71,10 +65,7 @@ test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
 })
 
 test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
   const tunnel = await request.stream.upgrade(request.key)
   await client.response()
   const writing = watch(client.write(Buffer.alloc(64 << 20)))
@@ -91,10 +82,7 @@ test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
 })
 
 test('h1: half-close works in both directions', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade(), {}, true)
   const tunnel = await request.stream.upgrade(request.key)
   await client.response()
   tunnel.end('server is done')
@@ -107,10 +95,7 @@ test('h1: half-close works in both directions', async (t) => {
 })
 
 test('h1: a peer that resets is told as an error', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade(), {}, true)
   const tunnel = await request.stream.upgrade(request.key)
   const closed = new Promise((resolve) => tunnel.once('close', resolve))
   const errors: Error[] = []
@@ -122,10 +107,7 @@ test('h1: a peer that resets is told as an error', async (t) => {
 })
 
 test('h1: destroy ends the tunnel for the peer', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade(), {}, true)
   const tunnel = await request.stream.upgrade(request.key)
   await client.response()
   tunnel.destroy()
@@ -134,10 +116,7 @@ test('h1: destroy ends the tunnel for the peer', async (t) => {
 })
 
 test('h1: a prepared head does not say what the stream is upgraded to', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(upgrade())
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade())
   const wrongs: HeadersLike[] = [{ upgrade: 'other', connection: 'upgrade' }, { 'content-length': '1' }]
   for (const wrong of wrongs)
     await rejected(t, request.stream.upgrade(request.key, { headers: prepareHead(wrong) }), 'ERR_INVALID_HEADER')
@@ -195,10 +174,7 @@ test('h1: there is no tunnel while something of the body is left, wherever it is
 })
 
 test('h1: an upgrade that is refused is an answer like any other', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(upgrade() + get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, upgrade() + get)
   await request.stream.send(request.key, { status: 403, body: 'no' })
   t.is((await client.response()).status, 403)
   const next = must(await request.stream.nextRequest())
@@ -208,10 +184,7 @@ test('h1: an upgrade that is refused is an answer like any other', async (t) => 
 })
 
 test('h1: 426 says what is to be asked for', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get + get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get + get)
   await request.stream.send(request.key, { status: 426, headers: { upgrade: 'websocket', connection: 'upgrade' }, body: 'ask' })
   const response = await client.response()
   t.is(response.status, 426)
@@ -224,10 +197,7 @@ test('h1: 426 says what is to be asked for', async (t) => {
 })
 
 test('a request that did not ask is ERR_NOT_UPGRADABLE', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   t.is(request.upgrade, null)
   await rejected(t, request.stream.upgrade(request.key), 'ERR_NOT_UPGRADABLE')
   await request.stream.send(request.key, { body: 'answered' })
@@ -235,10 +205,7 @@ test('a request that did not ask is ERR_NOT_UPGRADABLE', async (t) => {
 })
 
 test('HTTP/1.0 cannot be upgraded but by CONNECT', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('GET / HTTP/1.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'GET / HTTP/1.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n')
   t.is(request.upgrade, null)
   await request.stream.send(request.key, {})
   await client.response()
@@ -277,10 +244,7 @@ test('CONNECT on HTTP/1', async (t) => {
 })
 
 test('CONNECT over HTTP/1.0 is a tunnel too', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener), true)
-  await client.write('CONNECT example.test:443 HTTP/1.0\r\n\r\nearly ')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'CONNECT example.test:443 HTTP/1.0\r\n\r\nearly ', {}, true)
   t.deepEqual([request.httpVersion, request.upgrade], ['1.0', 'connect'])
   await rejected(t, request.stream.send(request.key, { body: 'no tunnel' }), 'ERR_INVALID_STATUS')
   const tunnel = await request.stream.upgrade(request.key)
@@ -293,10 +257,7 @@ test('CONNECT over HTTP/1.0 is a tunnel too', async (t) => {
 })
 
 test('CONNECT that is refused', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n')
   await request.stream.send(request.key, { status: 403, body: 'no' })
   const response = await client.response('CONNECT')
   t.is(response.status, 403)
@@ -304,10 +265,7 @@ test('CONNECT that is refused', async (t) => {
 })
 
 test('a 2xx to CONNECT would promise a tunnel: send refuses it', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n')
   const error = await rejected(t, request.stream.send(request.key, { body: 'no tunnel' }), 'ERR_INVALID_STATUS', 'ERR_NOT_UPGRADABLE')
   t.is(error.side, 'local')
   await request.stream.send(request.key, { status: 405 })

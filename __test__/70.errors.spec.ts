@@ -7,7 +7,7 @@ import { prepareHead, PullError } from '../index.js'
 import type { IncomingRequest, OutgoingResponse, RequestKey } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
-import { must, open, portOf, pull, rejected } from './_server.js'
+import { asked, must, open, portOf, pull, rejected } from './_server.js'
 
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const local = ['ERR_KEY_USED', 'ERR_KEY_UNKNOWN', 'ERR_NOT_UPGRADABLE', 'ERR_BODY_IN_USE', 'ERR_INVALID_HEADER', 'ERR_INVALID_STATUS', 'ERR_BODY_LENGTH_MISMATCH', 'ERR_INVALID_OPTION', 'ERR_CLOSED']
@@ -83,10 +83,7 @@ for (const [title, code, act] of mistakes) {
 }
 
 test('a key used twice', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get + get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get + get)
   const first = request.stream.send(request.key, { body: 'once' })
   await rejected(t, request.stream.send(request.key, { body: 'twice' }), 'ERR_KEY_USED')
   await first
@@ -152,10 +149,7 @@ for (const [title, body] of [
 }
 
 test('a file that is not there is the error of node:fs, and the key is still good', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await t.throwsAsync(request.stream.send(request.key, { body: { file: '/nonexistent/file' } }), { code: 'ENOENT' })
   await request.stream.send(request.key, { status: 404, body: 'not there' })
   t.is((await client.response()).status, 404)
@@ -166,10 +160,7 @@ test('a file that ends before its content-length', async (t) => {
   t.teardown(() => rmSync(directory, { recursive: true }))
   const file = join(directory, 'file')
   writeFileSync(file, 'ten bytes!')
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   await rejected(t, request.stream.send(request.key, { headers: { 'content-length': 20 }, body: { file } }), 'ERR_BODY_LENGTH_MISMATCH')
   t.notRegex(client.pending, /ten bytes!.*ten bytes!/s)
 })
@@ -216,10 +207,7 @@ test.serial('an abandoned rejection of the peer does not end the process, a mist
     process.removeAllListeners('unhandledRejection')
     for (const handler of previous) process.on('unhandledRejection', handler)
   })
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get)
-  const request = await pull(listener)
+  const { client, request } = await asked(t, get)
   client.reset()
   await request.stream.connection.closed
   void request.stream.send(request.key, {}) // ERR_PEER_RESET

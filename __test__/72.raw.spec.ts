@@ -2,7 +2,7 @@
 import test from 'ava'
 import type { IncomingRequest, Listener } from '../index.js'
 import { RawClient } from './_raw.js'
-import { answer, must, open, portOf, pull, rejected } from './_server.js'
+import { answer, asked, must, open, portOf, pull, rejected } from './_server.js'
 
 const get = (path = '/', ...fields: string[]) => [`GET ${path} HTTP/1.1`, 'host: a', ...fields, '', ''].join('\r\n')
 
@@ -176,10 +176,7 @@ for (const [where, bytes] of [
 }
 
 test('a client that resets while the answer is on its way', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get())
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, get())
   const sending = request.stream.send(request.key, { body: Buffer.alloc(32 << 20) })
   await client.until('\r\n\r\n')
   client.reset()

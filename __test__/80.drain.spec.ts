@@ -9,7 +9,7 @@ import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { portPrinted, program } from './_process.js'
 import { RawClient } from './_raw.js'
-import { eventually, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
+import { asked, eventually, must, open, portOf, pull, rejected, soon, watch } from './_server.js'
 
 const get = (path = '/') => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`
 
@@ -91,10 +91,7 @@ test('a response that is being written goes on to its end', async (t) => {
 })
 
 test('a body that is being read goes on to its end', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nthe ')
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nthe ')
   const drained = listener.drain()
   const text = must(request.body).text()
   await client.write('body')
@@ -104,10 +101,7 @@ test('a body that is being read goes on to its end', async (t) => {
 })
 
 test('a pipelined request behind the last answer is not begun', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(get('/1') + get('/2'))
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, get('/1') + get('/2'))
   const drained = listener.drain()
   await request.stream.send(request.key, { body: 'one' })
   const response = await client.response()

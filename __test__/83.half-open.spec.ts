@@ -10,7 +10,7 @@ import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { portPrinted, program } from './_process.js'
 import { RawClient } from './_raw.js'
-import { barrier, must, open, portOf, pull, rejected, soon } from './_server.js'
+import { asked, barrier, must, open, portOf, rejected, soon } from './_server.js'
 
 /** How often each is done, so many at once. */
 const TIMES = 500
@@ -232,10 +232,7 @@ for (const protocol of ['h1', 'h2'] as const) {
 
 // What lies between the server and the RST is more than it reads ahead of its caller.
 test.failing('h1: RST behind a body that nobody reads', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n')
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n')
   await client.write(Buffer.alloc(100_000))
   client.reset()
   await barrier(listener, 20)

@@ -7,7 +7,7 @@ import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { root } from './_process.js'
 import { RawClient } from './_raw.js'
-import { answer, open, portOf, pull, rejected, soon } from './_server.js'
+import { answer, asked, open, portOf, pull, rejected, soon } from './_server.js'
 
 test('docs/bug-classes.md names tests that exist', (t) => {
   const rows = readFileSync(join(root, 'docs/bug-classes.md'), 'utf8').matchAll(/^\| (?!What went)(.+?) *\|.*\| (.+) \|$/gm)
@@ -69,10 +69,7 @@ for (const [title, body] of lines) {
 /** A body of chunks whose extensions say much: it is cut before so many bytes of them have been read. */
 async function extensions(t: ExecutionContext, most: number, first: string, next: () => string): Promise<void> {
   t.timeout(60_000)
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(`POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${first}`)
-  const request = await pull(listener)
+  const { listener, client, request } = await asked(t, `POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${first}`)
   const read = rejected(t, request.body!.bytes(), 'ERR_PROTOCOL')
   let cut = false
   void read.then(() => (cut = true))
@@ -86,10 +83,7 @@ test('a chunk extension without end is cut', (t) => extensions(t, 256 << 10, '5;
 test('a little extension in each chunk is cut', (t) => extensions(t, 1 << 20, '', () => '1;name=value\r\na\r\n'.repeat(50)))
 
 test('what follows a body is the next request, and rubbish is 400', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write('POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nHELLOEXTRA\r\n\r\n')
-  const request = await pull(listener)
+  const { client, request } = await asked(t, 'POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nHELLOEXTRA\r\n\r\n')
   t.is(await request.body!.text(), 'HELLO')
   await request.stream.send(request.key, { body: 'one' })
   t.is((await client.response()).body.toString(), 'one')

@@ -30,6 +30,14 @@ export async function pull(listener: Listener): Promise<IncomingRequest> {
   return must(await must(await connection.nextStream()).nextRequest())
 }
 
+/** The request that a client of its own makes with these bytes of a listener of its own. */
+export async function asked(t: ExecutionContext, bytes: string | Uint8Array, options: ListenOptions = {}, allowHalfOpen = false) {
+  const listener = await open(t, options)
+  const client = await RawClient.connect(portOf(listener), allowHalfOpen)
+  await client.write(bytes)
+  return { listener, client, request: await pull(listener) }
+}
+
 /** Runs the three loops with `handler`, each connection and stream by itself. A failure that is not the peer's fails the test file. */
 export function answer(listener: Listener, handler: (request: IncomingRequest, stream: Stream) => unknown): Promise<void> {
   const onStream = async (stream: Stream) => {
