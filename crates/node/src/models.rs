@@ -58,7 +58,7 @@ struct Up {
 
 impl Up {
     fn event(&mut self) {
-        self.outbox.upgraded(KEY);
+        self.outbox.upgraded(KEY, "");
         if self.outlet.publish(&mut self.outbox.batch, &Stats::default()) {
             assert!(self.doorbell.send(()).is_ok());
         }
