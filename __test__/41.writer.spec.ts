@@ -39,6 +39,21 @@ test('write waits for a reader that is slow', async (t) => {
   t.is((await writer.finish()).bytes, writes * (64 << 10))
 })
 
+test('the last write of a declared length waits for nothing, since nothing but the end can follow', async (t) => {
+  const length = 32 << 20
+  const { listener, client, request } = await asked(t, get, { limits: { pendingWriteBytes: 64 << 10 } })
+  client.socket.pause()
+  const writer = request.stream.start(request.key, { headers: { 'content-length': `${length}` } })
+  const first = watch(writer.write(Buffer.alloc(length - 1)))
+  await barrier(listener)
+  t.false(first.settled, 'nobody reads')
+  await writer.write('.')
+  const sent = writer.finish()
+  t.false(first.settled)
+  client.socket.removeAllListeners('data').resume()
+  t.is((await sent).bytes, length)
+})
+
 test('flush resolves when it has been sent, not before', async (t) => {
   const { listener, client, request } = await asked(t, get)
   client.socket.pause()

@@ -66,7 +66,8 @@ export class Writer implements contract.ResponseWriter {
     this.commands.write(this.stream, chunk)
     this.queued += length
     this.connection.pendingBytes += length
-    if (this.hasRoom) return DONE
+    // Behind the last byte of a declared length comes the end alone: together with it, or the peer may leave between them.
+    if (this.hasRoom || this.queued === this.declared) return DONE
     this.connection.stall(this)
     return wait(this.stalled, 0)
   }
