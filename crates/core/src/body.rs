@@ -62,7 +62,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
     /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it.
     ///
     /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout`, `Protocol` or as the answer does, and with `Closed` or
-    /// `KeyUsed` once that has been sent. Cancel-safe: bytes that came while nobody waited are given to the next call.
+    /// `KeyUsed` once that has been sent or the stream has left HTTP. Cancel-safe: bytes that came while nobody waited are given to
+    /// the next call.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if !self.gathered.is_empty() && !matches!(self.state, State::Failed(_)) {
             return Ok(Some(self.gathered.split().freeze()));
@@ -82,12 +83,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
             }
             State::Streamed { pulling, .. } => {
                 if !*pulling {
-                    self.handle.pull(key, CHUNK_BYTES)?;
+                    self.handle.pull_body(key, CHUNK_BYTES)?;
                     *pulling = true;
                 }
             }
         }
-        let pulled = self.handle.until(|inner| inner.chunk(key)).await;
+        let pulled = self.handle.until(|inner| inner.body_chunk(key)).await;
         match pulled {
             Ok(Pulled::Chunk(bytes)) => {
                 self.state = State::Streamed { length: None, pulling: false };

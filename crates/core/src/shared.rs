@@ -144,6 +144,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
+    fn pull(&mut self, key: Key, max: usize) -> Result<(), Error> {
+        let now = self.timer.now();
+        self.engine.pull_chunk(key, max, now)
+    }
+
     /// The answer to the pull of a chunk.
     pub(crate) fn chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
         let stream = self.streams.get_mut(key.stream).filter(|stream| stream.current == Some(key));
@@ -152,6 +157,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             Some(None) if self.closed.is_none() => Poll::Pending,
             _ => Poll::Ready(Err(self.ended())),
         }
+    }
+
+    /// The same for a reader of the body, which has no part in what comes once the stream has left HTTP.
+    pub(crate) fn body_chunk(&mut self, key: Key) -> Poll<Result<Pulled, Error>> {
+        match self.check_body(key) {
+            Ok(()) => self.chunk(key),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn check_body(&self, key: Key) -> Result<(), Error> {
+        let left = self.streams.get(key.stream).is_some_and(|stream| stream.upgraded.is_some());
+        if left { Err(Error::new(Code::Closed, "the stream has left HTTP")) } else { Ok(()) }
     }
 
     /// Asks the engine for a request, unless one was asked for that has not come.
@@ -202,7 +220,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 stream.pulled.get_or_insert(Err(error.clone()));
                 stream.ended(key, Err(error));
             }),
-            Event::Upgraded { key, protocol } => self.tell(key, |stream| stream.upgraded = Some(Box::new(protocol))),
+            Event::Upgraded { key, protocol } => self.tell(key, |stream| {
+                stream.upgraded = Some(Box::new(protocol));
+                stream.pulled = None;
+            }),
             Event::Refused(_) => {}
             Event::Closed(reason) => self.closed = Some(reason),
         }
@@ -311,12 +332,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
         }
     }
 
-    /// Asks for a chunk of the body or the tunnel.
-    pub(crate) fn pull(&self, key: Key, max: usize) -> Result<(), Error> {
-        self.command(key, |inner| {
-            let now = inner.timer.now();
-            inner.engine.pull_chunk(key, max, now)
-        })
+    /// Asks for a chunk of the body.
+    pub(crate) fn pull_body(&self, key: Key, max: usize) -> Result<(), Error> {
+        self.command(key, |inner| inner.check_body(key).and_then(|()| inner.pull(key, max)))
+    }
+
+    /// Asks for a chunk of the tunnel.
+    pub(crate) fn pull_tunnel(&self, key: Key, max: usize) -> Result<(), Error> {
+        self.command(key, |inner| inner.pull(key, max))
     }
 }
 

@@ -90,7 +90,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncRead for Upgraded<IO, T>
         let key = this.tunnel.key;
         while this.rest.is_empty() && !this.ended {
             if !this.pulling {
-                this.tunnel.handle.pull(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
+                this.tunnel.handle.pull_tunnel(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
                 this.pulling = true;
             }
             let pulled = ready!(this.reader.poll(cx, |inner| inner.chunk(key)));

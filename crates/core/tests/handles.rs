@@ -310,6 +310,36 @@ fn a_stream_leaves_http() {
 }
 
 #[test]
+fn a_body_has_no_part_in_the_tunnel() {
+    for fetched in [true, false] {
+        run(async move {
+            let (mut client, connection) = connection();
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            let head =
+                "POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\ncontent-length: 4\r\n\r\n";
+            client.write_all(head.as_bytes()).await.unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, mut request) = input.next().await.unwrap().unwrap();
+            let body = request.body_mut();
+            assert!(pin!(body.chunk()).poll(cx).is_pending());
+            client.write_all(b"body").await.unwrap();
+            // It is read to its last byte, and the reader was not told that there are no more.
+            if fetched {
+                assert_eq!(body.chunk().await.unwrap().unwrap(), "body");
+            } else {
+                assert!(pin!(connection.driver()).poll(cx).is_pending());
+            }
+            let mut upgraded = output.upgrade(input, key, Response::new(())).await.unwrap();
+            client.write_all(b"tunnel").await.unwrap();
+            assert_eq!(body.chunk().await.map_err(|error| error.code()), Err(Code::Closed));
+            let mut space = [0; 6];
+            upgraded.read_exact(&mut space).await.unwrap();
+            assert_eq!(&space, b"tunnel");
+        });
+    }
+}
+
+#[test]
 fn an_h2_connection_that_drains_ends_with_its_last_answer_whatever_the_peer_does() {
     const GOAWAY: u8 = 7;
     run(async {
