@@ -1,6 +1,9 @@
 // send: what is on the wire, when it resolves, and what becomes of it when the client does not read or goes.
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http2 from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
@@ -227,6 +230,27 @@ test('a file or blob whose exchange ends while it is opened', async (t) => {
     request.stream.reset()
     await rejected(t, sending, 'ERR_CLOSED')
   }
+})
+
+if (process.platform === 'linux') {
+  test('a file that says that it is empty, and is not, is sent to its end', async (t) => {
+    for (const end of [Infinity, 1e6]) {
+      const { answer, sent } = await wire(t, { body: { file: '/proc/self/status', start: 6, end } })
+      t.is(answer.get('content-length'), undefined)
+      t.is(answer.body.length, sent.bytes)
+      const name = answer.body.toString().split('\n')[0]
+      t.true(readFileSync('/proc/self/status', 'latin1').startsWith(`Name:\t${name}\n`))
+    }
+  })
+}
+
+test('an empty file has a content-length of 0', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const file = join(directory, 'empty')
+  writeFileSync(file, '')
+  const { answer } = await wire(t, { body: { file } })
+  t.is(answer.get('content-length'), '0')
 })
 
 test('a directory is no file: the error is told, and the key still good', async (t) => {

@@ -207,10 +207,10 @@ async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody
     const stat = await handle.stat()
     // It can be opened, but not read: better said before anything is sent.
     if (stat.isDirectory()) await handle.read(Buffer.alloc(1))
-    // A pipe or a device has no size that means anything: it is read to its end.
-    const size = stat.isFile() ? stat.size : Infinity
-    const length = Math.max(0, Math.min(end + 1, size) - start)
-    return new FileSource(handle, length, stat.isFile() ? start : null)
+    // A pipe or a device has no size that means anything, nor has a file that says 0 and is not empty (as in /proc): it is read to its end.
+    const hasSize = stat.isFile() && (stat.size > 0 || (await handle.read(Buffer.alloc(1), 0, 1, 0)).bytesRead === 0)
+    const left = Math.max(0, Math.min(end + 1, hasSize ? stat.size : Infinity) - start)
+    return new FileSource(handle, hasSize ? left : -1, left, stat.isFile() ? start : null)
   } catch (error) {
     await handle.close()
     throw error
@@ -218,7 +218,6 @@ async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody
 }
 
 class FileSource implements Source {
-  readonly length: number
   private buffer: Buffer | null = null
   private closed = false
   /** A read that is under way. */
@@ -226,11 +225,11 @@ class FileSource implements Source {
 
   constructor(
     private readonly handle: FileHandle,
+    readonly length: number,
+    /** To be read at most. */
     private left: number,
     private position: number | null,
-  ) {
-    this.length = left === Infinity ? -1 : left
-  }
+  ) {}
 
   async next(): Promise<IteratorResult<Chunk, unknown>> {
     if (this.left === 0 || this.closed) return { done: true, value: undefined }
