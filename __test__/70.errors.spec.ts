@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { prepareHead, PullError } from '../index.js'
-import type { IncomingRequest, OutgoingResponse, RequestKey } from '../index.js'
+import type { IncomingRequest, Listener, OutgoingResponse, RequestKey } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
 import { asked, must, open, portOf, pull, rejected } from './_server.js'
@@ -189,6 +189,37 @@ test('after close everything says so', async (t) => {
   t.like(await stream.connection.closed, { code: 'closed', side: 'local' })
   t.is(typeof listener.stats().bytesRead, 'number')
   t.is(listener.ref(), listener)
+})
+
+test('headers that use the server while they are read: what ends anything comes after them, an answer is refused', async (t) => {
+  const uses: Record<string, (request: IncomingRequest, listener: Listener) => unknown> = {
+    'listener.close': (_, listener) => listener.close(),
+    'listener.drain': (_, listener) => listener.drain(),
+    'connection.close': ({ stream }) => stream.connection.close(),
+    'connection.drain': ({ stream }) => stream.connection.drain(),
+  }
+  for (const [name, use] of Object.entries(uses)) {
+    const { listener, client, request } = await asked(t, get)
+    const { stream, key } = request
+    let used: unknown
+    const headers = {
+      *[Symbol.iterator](): Generator<[string, string]> {
+        yield ['x-before', 'it']
+        used = use(request, listener)
+        t.throws(() => stream.reset(), { code: 'ERR_INVALID_HEADER' })
+        t.throws(() => stream.start(key, {}), { code: 'ERR_INVALID_HEADER' })
+        yield ['x-after', 'it']
+      },
+    }
+    const sent = stream.send(key, { headers })
+    if (name.endsWith('drain')) {
+      await sent
+      t.is((await client.response()).get('x-after'), 'it')
+    }
+    await used
+    await stream.connection.closed
+    t.pass(name)
+  }
 })
 
 test('prepareHead checks', (t) => {

@@ -200,6 +200,7 @@ export class Commands {
   // ------------------------------------------------------------------------------------ other commands
 
   reset(exchange: Exchange, reason: number): void {
+    if (this.encoding) throw inUse()
     this.command(COMMAND.reset, exchange.connection.number, exchange.id, reason, exchange.sequence)
   }
 
@@ -243,6 +244,8 @@ export class Commands {
   }
 
   private command(kind: number, connection: number, stream: number, aux: number, sequence = 0): void {
+    // Code that a head is read by asks for it: it comes behind the head.
+    if (this.encoding) return queueMicrotask(() => this.command(kind, connection, stream, aux, sequence))
     this.room()
     const { records } = this
     const record = this.count++ * WORDS
@@ -297,7 +300,7 @@ export class Commands {
   }
 
   private makeRoom(): void {
-    if (this.encoding) throw new PullError('ERR_INVALID_HEADER', 'headers may not use the server while they are read')
+    if (this.encoding) throw inUse()
     this.flushNow()
     if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O loop takes nothing')
   }
@@ -355,4 +358,8 @@ export class Commands {
     this.blobs = null
     return came
   }
+}
+
+function inUse(): PullError {
+  return new PullError('ERR_INVALID_HEADER', 'headers may not answer or reset a request while they are read')
 }
