@@ -79,6 +79,11 @@ impl Batch {
         self.records.is_empty()
     }
 
+    /// The last record is of this kind.
+    pub fn ends_with(&self, kind: EventKind) -> bool {
+        self.records.rchunks_exact(EVENT_WORDS).next().and_then(|last| last.first()) == Some(&kind.number())
+    }
+
     /// Moves everything out of `later` to the end of this one.
     pub fn append(&mut self, later: &mut Self) {
         self.records.append(&mut later.records);

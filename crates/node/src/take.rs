@@ -21,7 +21,7 @@ pub struct Staging {
     taken: Extent,
     /// The blobs of the last take.
     blobs: Range<usize>,
-    /// The thread's last event has been taken.
+    /// The thread's last event has been taken, and its batch is behind.
     stopped: bool,
 }
 
@@ -36,6 +36,7 @@ impl Staging {
     /// Fills the memory with whole records; how many there are comes back. Zero: nothing is left in the mailbox.
     pub fn take(&mut self, outlet: &Outlet, events: &mut [u32], event_bytes: &mut [u8], stats: &mut [f64]) -> usize {
         if self.taken.words == self.batch.records.len() {
+            self.stopped |= self.batch.ends_with(EventKind::Stopped);
             self.batch.clear();
             self.taken = Extent::default();
             outlet.take(&mut self.batch, stats);
@@ -46,8 +47,6 @@ impl Staging {
             (self.batch.records.get(from.words..to.words), events.get_mut(..to.words - from.words))
         {
             room.copy_from_slice(records);
-            self.stopped |= records.len() >= EVENT_WORDS
-                && records.get(records.len() - EVENT_WORDS) == Some(&EventKind::Stopped.number());
         }
         if let (Some(bytes), Some(room)) =
             (self.batch.bytes.get(from.bytes..to.bytes), event_bytes.get_mut(..to.bytes - from.bytes))
@@ -86,7 +85,7 @@ impl Staging {
         self.batch.blobs.get(blobs).unwrap_or_default()
     }
 
-    /// The thread's last event has been taken: there will be no more.
+    /// The thread's last event has been taken, and so have the blobs that came with it: there will be no more.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
@@ -133,8 +132,8 @@ mod tests {
         let (count, events, bytes) = take(&mut staging, &outlet, 24);
         assert_eq!((count, events[12], bytes[0], staging.stopped()), (2, EventKind::Upgraded.number(), b'b', false));
         assert_eq!(take(&mut staging, &outlet, 24).0, 1);
-        assert!(staging.stopped());
         assert_eq!(take(&mut staging, &outlet, 24).0, 0);
+        assert!(staging.stopped());
     }
 
     #[test]
@@ -152,6 +151,19 @@ mod tests {
         assert!(staging.blobs().is_empty());
         assert_eq!(take(&mut staging, &outlet, 24).0, 1);
         assert_eq!(staging.blobs().len(), 1);
+    }
+
+    #[test]
+    fn the_last_event_is_behind_when_what_came_with_it_has_been_fetched() {
+        let outlet = outlet(|outbox| {
+            outbox.chunk(KEY, Bytes::from(vec![b'a'; 100_000]), false);
+            outbox.stopped();
+        });
+        let mut staging = Staging::default();
+        assert_eq!(take(&mut staging, &outlet, 24).0, 2);
+        assert_eq!((staging.stopped(), staging.blobs().len()), (false, 1));
+        assert_eq!(take(&mut staging, &outlet, 24).0, 0);
+        assert!(staging.stopped());
     }
 
     #[test]
