@@ -1,19 +1,35 @@
 // Leaving HTTP: 101, CONNECT, extended CONNECT.
 import { once } from 'node:events'
+import { readSync, writeSync } from 'node:fs'
 import http from 'node:http'
 import http2 from 'node:http2'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { prepareHead } from '../index.js'
-import type { HeadersLike, IncomingRequest } from '../index.js'
+import type { HeadersLike, IncomingRequest, PullError } from '../index.js'
 import { drainBody } from './_client.js'
 import { RawClient } from './_raw.js'
 import { asked, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
 const upgrade = (early = '') => `GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo/1\r\n\r\n${early}`
 const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+
+const descriptor = (client: RawClient): number => (client.socket as unknown as { _handle: { fd: number } })._handle.fd
+
+/** What the server says next, though this thread does nothing else meanwhile. */
+function heard(client: RawClient): string {
+  const bytes = Buffer.alloc(1000)
+  for (;;) {
+    try {
+      return bytes.toString('latin1', 0, readSync(descriptor(client), bytes))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    }
+  }
+}
 
 test('h1: 101, then bytes both ways, the early ones too', async (t) => {
   const { client, request } = await asked(t, upgrade('early '), {}, true)
@@ -104,6 +120,25 @@ test('h1: a peer that resets is told as an error', async (t) => {
   client.reset()
   await closed
   t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes(String((errors[0] as { code?: string } | undefined)?.code)), String(errors[0]))
+})
+
+test('h1: a peer that has reset before anybody has its tunnel is told as an error to whoever takes that', async (t) => {
+  const { listener, client, request } = await asked(t, upgrade(), { ioThreads: 1 })
+  const others = [await RawClient.connect(portOf(listener)), await RawClient.connect(portOf(listener))]
+  await setImmediate()
+  const told = request.stream.upgrade(request.key).then((tunnel) => once(tunnel, 'error'))
+  // Behind the tick that hands the answer over. Until it returns nobody here is told anything.
+  process.nextTick(() => {
+    t.regex(heard(client), /^HTTP\/1.1 101/)
+    client.reset()
+    // What the I/O thread answers by itself says that it has been round since.
+    for (const other of others) {
+      writeSync(descriptor(other), 'rubbish\r\n\r\n')
+      t.regex(heard(other), /^HTTP\/1.1 400/)
+    }
+  })
+  const [error] = await told
+  t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes((error as PullError).code), String(error))
 })
 
 test('h1: destroy ends the tunnel for the peer', async (t) => {

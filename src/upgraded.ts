@@ -27,8 +27,9 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   ) {
     super()
     this.remote = stream.connection.remote
-    // This side's close is no error of the tunnel's. Either half may be the one that still listens.
-    const fail = (error: PullError): void => void this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
+    // This side's close is no error of the tunnel's. Either half may be the one that still listens. Not at once: what has come together with
+    // the tunnel itself is told after whoever waits for that has it, and listens.
+    const fail = (error: PullError): void => void setImmediate(() => this.destroy(error.code === 'ERR_CLOSED' ? undefined : error))
     this.receiver = new Receiver(stream, sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
     writer.onFail = fail
   }
