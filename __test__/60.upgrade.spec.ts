@@ -11,6 +11,8 @@ import test from 'ava'
 import { prepareHead } from '../index.js'
 import type { HeadersLike, IncomingRequest, PullError } from '../index.js'
 import { drainBody } from './_client.js'
+import * as h2 from './_frames.js'
+import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
 import { asked, barrier, must, open, portOf, pull, rejected, watch } from './_server.js'
 
@@ -139,6 +141,18 @@ test('h1: a peer that has reset before anybody has its tunnel is told as an erro
   })
   const [error] = await told
   t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes((error as PullError).code), String(error))
+})
+
+test('h1: a tunnel that is reset behind its outgoing half counts once', async (t) => {
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  tunnel.end()
+  await client.ended
+  const failed = once(tunnel, 'error')
+  client.reset()
+  const [error] = await failed
+  t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes((error as PullError).code), String(error))
+  t.like(listener.stats(), { requestsTotal: 1, requestsInFlight: 0, responsesSent: 1, responsesFailed: 0 })
 })
 
 test('h1: destroy ends the tunnel for the peer', async (t) => {
@@ -344,6 +358,26 @@ for (const [what, head, token] of [
     t.is(String(await reply), 'the connection goes on')
   })
 }
+
+test('h2: a tunnel that is reset behind its outgoing half counts once, and gives back no place but its own', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  const connect = [h2.field(':method', 'CONNECT'), h2.field(':authority', 'a:1')]
+  await client.write(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, Buffer.concat(connect)), h2.get(3, '/'))
+  const connection = must(await listener.nextConnection())
+  const { stream, key } = must(await must(await connection.nextStream()).nextRequest())
+  must(await must(await connection.nextStream()).nextRequest())
+  const tunnel = await stream.upgrade(key)
+  tunnel.end()
+  await once(tunnel, 'finish')
+  await client.end(1)
+  const failed = once(tunnel, 'error')
+  await client.write(h2.reset(1))
+  const [error] = await failed
+  t.is((error as PullError).code, 'ERR_PEER_RESET')
+  t.like(listener.stats(), { requestsTotal: 2, requestsInFlight: 1, responsesSent: 1, responsesFailed: 0 })
+})
 
 test('h2: extendedConnect: false does not offer it', async (t) => {
   const listener = await open(t, { extendedConnect: false })

@@ -385,7 +385,9 @@ export class Stream implements contract.Stream {
   }
 
   bodyFailed(sequence: number, error: PullError): void {
-    if (sequence === this.sequence) this.receiver?.breakOff(error)
+    if (sequence !== this.sequence) return
+    if (this.state === HALF_SHUT) this.lose(error)
+    else this.receiver?.breakOff(error)
   }
 
   written(sequence: number, bytes: number): void {

@@ -176,7 +176,8 @@ pub enum Event {
         /// The trailer section (RFC 9110 section 6.5), if there was one.
         trailers: Option<Box<HeaderMap>>,
     },
-    /// The body cannot be read to its end. The request can still be answered.
+    /// The body cannot be read to its end. The request can still be answered. Or a tunnel cannot, whose outgoing half has been sent:
+    /// then the exchange is over.
     BodyFailed {
         /// Whose.
         key: Key,

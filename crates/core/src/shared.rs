@@ -212,7 +212,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
             Event::End { key, trailers } => {
                 self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers.map(|trailers| *trailers)))))
             }
-            Event::BodyFailed { key, error } => self.tell(key, |stream| stream.pulled = Some(Err(error))),
+            Event::BodyFailed { key, error } => self.tell(key, |stream| {
+                stream.pulled.get_or_insert(Err(error));
+            }),
             Event::Written { key, bytes } => self.tell(key, |stream| stream.written = bytes),
             Event::Sent { key, bytes, at } => self.tell(key, |stream| stream.ended(key, Ok(Sent { bytes, at }))),
             Event::Failed { key, error } => self.tell(key, |stream| {

@@ -49,10 +49,11 @@ impl Turn<'_, '_> {
     pub(crate) fn refused(&mut self, refusal: Refusal) {
         self.events.push_back(Event::Refused(refusal));
     }
+}
 
-    pub(crate) fn failed(&mut self, key: Key, error: Error) {
-        self.events.push_back(Event::Failed { key, error });
-    }
+/// What an exchange has come to that cannot go on. Of a tunnel that is `sent` it is the incoming half alone.
+fn lost(key: Key, sent: bool, error: Error) -> Event {
+    if sent { Event::BodyFailed { key, error } } else { Event::Failed { key, error } }
 }
 
 /// One connection's protocol.

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Commands, End, Turn, Wire, due};
+use super::{Commands, End, Turn, Wire, due, lost};
 use crate::{
     config::Config,
     engine::ResetReason,
@@ -173,7 +173,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
         if self.sending != Sending::Shut || self.exchange.receiving() {
-            events.push_back(Event::Failed { key: self.key, error: error.clone() });
+            events.push_back(lost(self.key, self.sending == Sending::Shut, error.clone()));
         }
     }
 }

@@ -191,7 +191,12 @@ impl Promises {
                 (exchange.over, exchange.complete, exchange.trailers) =
                     (true, true, trailers.map(|trailers| *trailers));
             }
-            Event::BodyFailed { key, .. } => self.waiting(key).over = true,
+            Event::BodyFailed { key, .. } => {
+                let exchange = self.exchange(key);
+                // The rest of a tunnel that is sent is lost whether it was pulled or not.
+                assert!(exchange.waiting || (exchange.tunnel && exchange.ended.is_some()), "no pull: {exchange:?}");
+                (exchange.waiting, exchange.over) = (false, true);
+            }
             Event::Written { key, bytes } => {
                 let exchange = self.exchange(key);
                 assert!(bytes > exchange.written && bytes <= exchange.text.len() as u64, "{bytes} of {exchange:?}");
@@ -200,6 +205,7 @@ impl Promises {
             Event::Sent { key, bytes, .. } => self.sent(key, bytes),
             Event::Failed { key, error } => {
                 let exchange = self.exchange(key);
+                assert!(exchange.ended.is_none(), "it has ended before: {exchange:?}");
                 (exchange.waiting, exchange.over, exchange.ended) = (false, true, Some(Err(error)));
             }
             Event::Upgraded { key, .. } => {

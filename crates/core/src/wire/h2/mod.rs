@@ -45,7 +45,7 @@ use self::{
     streams::Streams,
     timeouts::PingState,
 };
-use super::{End, Turn, Wire};
+use super::{End, Turn, Wire, lost};
 use crate::{
     config::{Config, LEAST_BUFFERED},
     detect::PREFACE,
@@ -283,7 +283,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     fn fail(&mut self, id: u32, error: Error, turn: &mut Turn<'_, '_>) {
         if let Some(stream) = self.streams.get_mut(id) {
             if stream.pulled {
-                turn.failed(stream.key, error);
+                turn.events.push_back(lost(stream.key, stream.sent, error));
             }
             self.remove(id, turn.now);
         }
@@ -377,7 +377,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
         for stream in mem::take(&mut self.streams).iter().filter(|stream| stream.pulled) {
-            events.push_back(Event::Failed { key: stream.key, error: error.clone() });
+            events.push_back(lost(stream.key, stream.sent, error.clone()));
         }
     }
 }
