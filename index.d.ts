@@ -28,20 +28,20 @@ import type { Duplex, Readable } from 'node:stream'
  */
 export function listen(options: ListenOptions): Promise<Listener>
 
-/** What {@link listen} is told. An option that is `undefined` has its default. */
+/** What {@link listen} is told. An option that is `undefined` has its default, here as in all other options. */
 export interface ListenOptions {
   /** TCP port, 0 to 65535. Default 0, which picks a free one: see {@link Listener.address}. */
-  port?: number
+  port?: number | undefined
   /** Address or name to bind. Default '127.0.0.1'. '::' or '0.0.0.0' must be asked for. */
-  host?: string
+  host?: string | undefined
   /** Unix-domain socket path, instead of host and port. A stale socket file is replaced; a live one is ERR_ADDRESS_IN_USE. */
-  path?: string
+  path?: string | undefined
   /** An inherited listening socket. Not supported yet: ERR_INVALID_OPTION. */
-  fd?: number
+  fd?: number | undefined
   /** Connections that the kernel holds before they are accepted, 1 to 65535. Default 511, as in node:net. The kernel may hold fewer. */
-  backlog?: number
+  backlog?: number | undefined
   /** SO_REUSEPORT, so that several workers or processes listen on one port: see docs/processes.md. Default false. */
-  reusePort?: boolean
+  reusePort?: boolean | undefined
   /**
    * Native I/O threads behind this listener, 0 to 64; a connection stays on one of them. Default: 1 on up to 2 cores, else 2.
    *
@@ -49,28 +49,28 @@ export interface ListenOptions {
    * a server whose own work is small, or that has one core, spends less CPU time on a request, and answers sooner. While JavaScript is busy
    * nothing is accepted, read, sent or timed out. Linux, macOS and BSD under Node.js; elsewhere ERR_INVALID_OPTION.
    */
-  ioThreads?: number
+  ioThreads?: number | undefined
   /** Default both, told apart by the HTTP/2 preface (prior knowledge, RFC 9113 section 3.3). */
-  protocols?: ReadonlyArray<'http/1.1' | 'h2'>
+  protocols?: ReadonlyArray<'http/1.1' | 'h2'> | undefined
   /** Not supported yet: ERR_INVALID_OPTION. Put a TLS proxy in front. */
-  tls?: TlsOptions
+  tls?: TlsOptions | undefined
   /** PROXY protocol. Only 'off', the default, is supported yet: else ERR_INVALID_OPTION. */
-  proxyProtocol?: 'off' | 'accept' | 'require'
+  proxyProtocol?: 'off' | 'accept' | 'require' | undefined
   /** How far the native side may run ahead of the pulls. */
   readAhead?: {
     /** Accepted and not yet pulled, 0 to 65535. Default 64. With 0, each waiting `nextConnection` lets each I/O thread accept one. */
-    connections?: number
+    connections?: number | undefined
     /** Request heads read and not yet pulled, 0 or 1 per stream. Default 1, which hides the hand-over; 0 is strict. */
-    requests?: number
-  }
+    requests?: number | undefined
+  } | undefined
   /** Each limit has a default: see {@link Limits}. */
-  limits?: Partial<Limits>
+  limits?: { [Name in keyof Limits]?: Limits[Name] | undefined } | undefined
   /** Each timeout has a default: see {@link Timeouts}. */
-  timeouts?: Partial<Timeouts>
+  timeouts?: { [Name in keyof Timeouts]?: Timeouts[Name] | undefined } | undefined
   /** Extended CONNECT (RFC 8441), for WebSocket over HTTP/2. Default true. */
-  extendedConnect?: boolean
+  extendedConnect?: boolean | undefined
   /** Aborting it is `close()`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -130,13 +130,13 @@ export interface TlsOptions {
   /** PEM. */
   key: string | Uint8Array
   /** More identities by server name. */
-  sni?: Record<string, { cert: string | Uint8Array; key: string | Uint8Array }>
+  sni?: Record<string, { cert: string | Uint8Array; key: string | Uint8Array }> | undefined
   /** PEM roots for client certificates. */
-  clientCa?: string | Uint8Array
+  clientCa?: string | Uint8Array | undefined
   /** Whether a client certificate is asked for, and needed. */
-  clientAuth?: 'none' | 'request' | 'require'
+  clientAuth?: 'none' | 'request' | 'require' | undefined
   /** The oldest version that is spoken. */
-  minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined
 }
 
 /** Where one end of a connection is: TCP, or a Unix-domain socket (the path is empty when that end has none). */
@@ -179,9 +179,9 @@ export class Listener implements AsyncIterable<Connection> {
 
 export interface DrainOptions {
   /** Milliseconds after which what is left is aborted, 0 to Infinity. Default 30 000. */
-  deadlineMs?: number
+  deadlineMs?: number | undefined
   /** Aborting it is the deadline, now. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 export interface DrainReport {
@@ -454,8 +454,8 @@ export type HeadersLike =
 
 export interface ResponseHead {
   /** 200 to 599. Default 200. */
-  status?: number
-  headers?: HeadersLike | PreparedHead
+  status?: number | undefined
+  headers?: HeadersLike | PreparedHead | undefined
 }
 
 export interface OutgoingResponse extends ResponseHead {
@@ -470,8 +470,9 @@ export interface OutgoingResponse extends ResponseHead {
     | AsyncIterable<Uint8Array | string>
     | Iterable<Uint8Array | string>
     | null
+    | undefined
   /** Sent after the body; a function is called when the body is complete. Framing and routing fields are ERR_INVALID_HEADER (RFC 9110 section 6.5.1). */
-  trailers?: HeadersLike | (() => HeadersLike | Promise<HeadersLike>)
+  trailers?: HeadersLike | (() => HeadersLike | Promise<HeadersLike>) | undefined
 }
 
 /**
@@ -481,8 +482,8 @@ export interface OutgoingResponse extends ResponseHead {
  */
 export interface FileBody {
   file: string
-  start?: number
-  end?: number
+  start?: number | undefined
+  end?: number | undefined
 }
 
 /** Headers checked and encoded once, sent many times. Each is remembered until its listeners close: prepare at start-up, not per request. */
@@ -560,11 +561,11 @@ export interface ServeOptions extends ListenOptions {
    * Requests in flight at once; beyond it nothing is pulled. Default Infinity: at most limits.connections times
    * limits.concurrentStreams. It is `limits.requestsInFlight`; if both are given the smaller counts.
    */
-  concurrency?: number
+  concurrency?: number | undefined
   /** Drain on SIGTERM and SIGINT, and close on the second one. Default true. The handlers are removed when the listener has ended. */
-  signals?: boolean
+  signals?: boolean | undefined
   /** What the handler threw, or why a response could not be sent; `request` is null for a fault of a connection. Default: console.error, but for what the peer did. */
-  onError?: (error: unknown, request: IncomingRequest | null) => void
+  onError?: ((error: unknown, request: IncomingRequest | null) => void) | undefined
 }
 
 export interface Server {

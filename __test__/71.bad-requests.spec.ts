@@ -234,7 +234,7 @@ const connect = (authority: string | null) => block({ ':method': 'CONNECT', ':sc
 
 /** RFC 9113 section 8.1.1: a malformed request is answered, or its stream is reset. */
 const RESET = 'RST_STREAM PROTOCOL_ERROR'
-const h2bad: Array<[title: string, answer: number | typeof RESET, block: Buffer, reason?: string, body?: string]> = [
+const h2bad: Array<[title: string, answer: number | typeof RESET, block: Buffer, reason?: string | undefined, body?: string]> = [
   ['neither :authority nor Host', 400, block({ ':authority': null })],
   ['an empty :authority', RESET, block({ ':authority': '' })],
   [':authority twice', RESET, block({}, f(':authority', 'a'))],

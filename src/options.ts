@@ -125,7 +125,7 @@ function notYet(options: contract.ListenOptions): void {
   if (proxyProtocol !== 'off') throw new PullError('ERR_INVALID_OPTION', `'proxyProtocol' other than 'off' is not supported yet`)
 }
 
-function numbers<K extends string>(group: string, ranges: Record<K, Range>, given: Partial<Record<K, number>> = {}): Record<K, number> {
+function numbers<K extends string>(group: string, ranges: Record<K, Range>, given: { [Name in K]?: number | undefined } = {}): Record<K, number> {
   const names = Object.keys(ranges) as K[]
   onlyKnown(group, given, names)
   return Object.fromEntries(names.map((name) => [name, number(`${group}.${name}`, ranges[name], given[name])])) as Record<K, number>

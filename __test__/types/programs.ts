@@ -2,8 +2,10 @@
 
 import {
   type Connection,
+  type DrainOptions,
   type DrainReport,
   type IncomingRequest,
+  type ListenOptions,
   type Listener,
   type OutgoingResponse,
   type PreparedHead,
@@ -104,6 +106,33 @@ export async function server(): Promise<void> {
   await running.drain()
   const report: DrainReport = await running.finished
   if (report.aborted > 0) throw new PullError('ERR_CLOSED', 'some were cut')
+}
+
+/** Under `exactOptionalPropertyTypes`: what may be left out may also be undefined, as a value that somebody else may not have set is. */
+export async function unset(stream: Stream, key: RequestKey, unset: undefined): Promise<void> {
+  const drain: Required<DrainOptions> = { deadlineMs: unset, signal: unset }
+  const options: Required<ListenOptions> = {
+    port: unset,
+    host: unset,
+    path: unset,
+    fd: unset,
+    backlog: unset,
+    reusePort: unset,
+    ioThreads: unset,
+    protocols: unset,
+    tls: unset,
+    proxyProtocol: unset,
+    readAhead: { connections: unset, requests: unset },
+    limits: { headerBytes: unset },
+    timeouts: { headers: unset },
+    extendedConnect: unset,
+    signal: unset,
+  }
+  await listen({ ...options, readAhead: unset, limits: unset, timeouts: unset })
+  const running = await serve({ ...options, concurrency: unset, signals: unset, onError: unset }, () => ({ body: unset }))
+  await running.drain(drain)
+  const response: Required<OutgoingResponse> = { status: unset, headers: unset, body: { file: '/etc/hosts', start: unset, end: unset }, trailers: unset }
+  await stream.send(key, response)
 }
 
 /** The last of a class hierarchy that callers may tell apart. */
