@@ -148,7 +148,7 @@ export type Address = { host: string; port: number } | { path: string }
  */
 export class Listener implements AsyncIterable<Connection> {
   /** The bound address, with the port that was picked. */
-  readonly address: { host: string; port: number } | { path: string }
+  readonly address: Address
   /**
    * The next accepted connection, or null once the listener drains or closes. Several may wait at once; they are served in order.
    * Rejects once, with ERR_IO, when the I/O loops have ended by a fault of this library; then null.
@@ -194,13 +194,21 @@ export interface DrainReport {
 }
 
 export interface ListenerStats {
+  /** Accepted and not ended, whether or not they were pulled. */
   connectionsOpen: number
+  /** Accepted since the start. */
   connectionsTotal: number
+  /** Requests that have come up, be they pulled or not: what was refused before that is none of them. */
   requestsTotal: number
+  /** Of those, the ones whose exchange is not over. */
   requestsInFlight: number
+  /** Exchanges that have ended with their response sent. */
   responsesSent: number
+  /** Exchanges that have ended without. */
   responsesFailed: number
+  /** Bytes taken from the sockets. */
   bytesRead: number
+  /** Bytes that the sockets took. */
   bytesWritten: number
   /**
    * What ended before a request reached the caller, by reason: 'bad-request' (400, on h2 also RST_STREAM PROTOCOL_ERROR), 'target-too-long'
@@ -218,14 +226,17 @@ export class Connection implements AsyncIterable<Stream> {
   /** Counts up from 1 in each listener. */
   readonly id: number
   readonly protocol: 'http/1.1' | 'h2'
-  readonly remote: { host: string; port: number } | { path: string }
-  readonly local: { host: string; port: number } | { path: string }
+  /** The peer's end: whoever is connected, be it a proxy, whatever a header says. */
+  readonly remote: Address
+  /** This side's end: of a listener on all interfaces, the address that the peer has reached. */
+  readonly local: Address
   /** null: TLS is not supported yet. */
   readonly tls: TlsInfo | null
   /**
    * The next stream, or null when the peer is done or the connection drains. On HTTP/1.1 the first pull gives the one stream
-   * at once, the second waits for the end. Rejects once, and gives null from then on, when the peer broke the protocol
-   * (ERR_PROTOCOL) or the transport failed (ERR_IO); a peer that leaves is null.
+   * at once, the second waits for the end. Rejects once, and gives null from then on, when the peer broke HTTP/2 (ERR_PROTOCOL),
+   * the transport failed (ERR_IO) or this library did (ERR_CLOSED). Any other end is null, that of a peer that leaves or that sent
+   * an HTTP/1.1 head which was refused, too: `closed` tells.
    */
   nextStream(): Promise<Stream | null>
   [Symbol.asyncIterator](): AsyncIterator<Stream>
@@ -345,6 +356,7 @@ export type RequestKey = number & { readonly __requestKey: unique symbol }
 export class IncomingRequest {
   readonly key: RequestKey
   readonly stream: Stream
+  /** As sent: methods are case-sensitive (RFC 9110 section 9.1). */
   readonly method: string
   /** The target as it was sent, e.g. '/a?b=c' (RFC 9112 section 3.2; `:path` on HTTP/2). */
   readonly target: string
@@ -352,6 +364,7 @@ export class IncomingRequest {
   readonly path: string
   /** What follows the '?', without it; '' when there is none. */
   readonly query: string
+  /** What the peer says: 'https' where an absolute target or `:scheme` has it, though there is no TLS here. */
   readonly scheme: 'http' | 'https'
   /** Host, and port if it was given: from the target, `:authority` or Host. '' when the request names none (HTTP/1.0). */
   readonly authority: string
@@ -579,8 +592,8 @@ export interface Server {
 // ---------------------------------------------------------------------------------------------- errors
 
 /**
- * Every rejection is one of these. `side` says whose fault it is: 'peer' broke the protocol or left, 'local' is the caller's misuse,
- * 'io' is the transport.
+ * What is thrown and rejected here, but for the errors of the caller's own sources and callbacks. `side` says whose fault it is: 'peer'
+ * broke the protocol or left, 'local' is the caller's misuse, or that this side closed, 'io' is the transport.
  *
  * local: ERR_KEY_USED, ERR_KEY_UNKNOWN, ERR_NOT_UPGRADABLE, ERR_BODY_IN_USE, ERR_INVALID_HEADER, ERR_INVALID_STATUS,
  *        ERR_BODY_LENGTH_MISMATCH, ERR_INVALID_OPTION, ERR_CLOSED, ERR_ADDRESS_IN_USE, ERR_TLS_CONFIG
