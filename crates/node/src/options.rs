@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyperpull::{
-    config::{Config, Protocols},
+    config::{Config, Limits, Protocols, Timeouts},
     error::{Code, Error},
 };
 use napi_derive::napi;
@@ -29,7 +29,7 @@ pub struct NativeListenOptions {
     pub protocols: u32,
     /// RFC 8441.
     pub extended_connect: bool,
-    /// Connections that come up before they are pulled, per I/O thread.
+    /// Connections that come up before they are pulled, per I/O loop.
     pub read_ahead_connections: u32,
     /// 0 or 1.
     pub read_ahead_requests: u32,
@@ -40,8 +40,8 @@ pub struct NativeListenOptions {
     pub timeouts: Vec<f64>,
 }
 
-/// I/O threads of one listener at most.
-const IO_THREADS_MAX: u32 = 256;
+/// I/O threads of one listener at most, as the facade has it.
+const IO_THREADS_MAX: u32 = 64;
 
 /// The options, typed.
 pub struct Settings {
@@ -60,65 +60,35 @@ fn invalid(what: &'static str) -> Error {
 impl NativeListenOptions {
     /// The options, typed.
     pub fn settings(&self) -> Result<Settings, Error> {
-        if self.limits.iter().chain(&self.timeouts).any(|number| number.is_nan() || *number < 0.0) {
-            return Err(invalid("limits and timeouts must be numbers from 0 on"));
+        if self.io_threads > IO_THREADS_MAX {
+            return Err(invalid("ioThreads must be from 0 to 64"));
         }
-        let &[
-            connections,
-            in_flight,
-            per_connection,
-            header_bytes,
-            header_count,
-            target_bytes,
-            body_bytes,
-            streams,
-            buffered,
-        ] = self.limits.as_slice()
-        else {
+        let &[connections, requests_in_flight, ref of_a_connection @ ..] = self.limits.as_slice() else {
             return Err(invalid("limits must be nine numbers"));
         };
-        let &[handshake, headers, body_idle, keep_alive_idle, write_stall, connection_age, h2_ping] =
-            self.timeouts.as_slice()
-        else {
-            return Err(invalid("timeouts must be seven numbers"));
-        };
-        if self.io_threads > IO_THREADS_MAX {
-            return Err(invalid("ioThreads must be from 0 to 256"));
-        }
-        let protocols = match self.protocols {
+        Ok(Settings {
+            io_threads: self.io_threads as usize,
+            connections: (number(connections)? as u64).min(possible_connections()),
+            requests_in_flight: number(requests_in_flight)? as u64,
+            read_ahead_connections: u64::from(self.read_ahead_connections),
+            read_ahead_requests: self.read_ahead_requests != 0,
+            config: self.config(of_a_connection)?,
+        })
+    }
+
+    /// What each connection is told.
+    fn config(&self, of_a_connection: &[f64]) -> Result<Config, Error> {
+        let mut config = Config::default();
+        config.protocols = match self.protocols {
             0 => Protocols::Both,
             1 => Protocols::Http1,
             2 => Protocols::Http2,
             _ => return Err(invalid("protocols must be 0, 1 or 2")),
         };
-        // A cast from f64 saturates: Infinity is the largest number there is, and that is no limit.
-        let mut config = Config::default();
-        config.protocols = protocols;
         config.extended_connect = self.extended_connect;
-        let limits = &mut config.limits;
-        limits.requests_per_connection = per_connection as u64;
-        limits.header_bytes = header_bytes as usize;
-        limits.header_count = header_count as usize;
-        limits.target_bytes = target_bytes as usize;
-        limits.body_bytes = body_bytes as u64;
-        limits.concurrent_streams = streams as u32;
-        limits.buffered_bytes = buffered as u32;
-        let timeouts = &mut config.timeouts;
-        timeouts.handshake = duration(handshake);
-        timeouts.headers = duration(headers);
-        timeouts.body_idle = duration(body_idle);
-        timeouts.keep_alive_idle = duration(keep_alive_idle);
-        timeouts.write_stall = duration(write_stall);
-        timeouts.connection_age = duration(connection_age);
-        timeouts.h2_ping = duration(h2_ping);
-        Ok(Settings {
-            io_threads: self.io_threads as usize,
-            connections: (connections as u64).min(possible_connections()),
-            requests_in_flight: in_flight as u64,
-            read_ahead_connections: u64::from(self.read_ahead_connections),
-            read_ahead_requests: self.read_ahead_requests != 0,
-            config,
-        })
+        config.limits = limits(of_a_connection)?;
+        config.timeouts = timeouts(&self.timeouts)?;
+        Ok(config)
     }
 
     /// Binds what the options name.
@@ -130,6 +100,41 @@ impl NativeListenOptions {
         let port = u16::try_from(self.port).map_err(|_| invalid("port must be from 0 to 65535"))?;
         bind::tcp(&self.host, port, backlog, self.reuse_port)
     }
+}
+
+/// A number that may be Infinity. A cast of it saturates: the largest number there is, and that is no limit.
+fn number(given: f64) -> Result<f64, Error> {
+    if given >= 0.0 { Ok(given) } else { Err(invalid("limits and timeouts must be numbers from 0 on")) }
+}
+
+fn limits(given: &[f64]) -> Result<Limits, Error> {
+    let &[per_connection, header_bytes, header_count, target_bytes, body_bytes, streams, buffered] = given else {
+        return Err(invalid("limits must be nine numbers"));
+    };
+    let mut limits = Limits::default();
+    limits.requests_per_connection = number(per_connection)? as u64;
+    limits.header_bytes = number(header_bytes)? as usize;
+    limits.header_count = number(header_count)? as usize;
+    limits.target_bytes = number(target_bytes)? as usize;
+    limits.body_bytes = number(body_bytes)? as u64;
+    limits.concurrent_streams = number(streams)? as u32;
+    limits.buffered_bytes = number(buffered)? as u32;
+    Ok(limits)
+}
+
+fn timeouts(given: &[f64]) -> Result<Timeouts, Error> {
+    let &[handshake, headers, body_idle, keep_alive_idle, write_stall, connection_age, h2_ping] = given else {
+        return Err(invalid("timeouts must be seven numbers"));
+    };
+    let mut timeouts = Timeouts::default();
+    timeouts.handshake = duration(handshake)?;
+    timeouts.headers = duration(headers)?;
+    timeouts.body_idle = duration(body_idle)?;
+    timeouts.keep_alive_idle = duration(keep_alive_idle)?;
+    timeouts.write_stall = duration(write_stall)?;
+    timeouts.connection_age = duration(connection_age)?;
+    timeouts.h2_ping = duration(h2_ping)?;
+    Ok(timeouts)
 }
 
 /// Descriptors that are left to the rest of the process: its files, its own connections, what the runtime keeps open.
@@ -150,9 +155,10 @@ fn possible_connections() -> u64 {
 }
 
 /// Off at 0 and from a century on.
-fn duration(ms: f64) -> Option<Duration> {
+fn duration(ms: f64) -> Result<Option<Duration>, Error> {
     const CENTURY_MS: f64 = 100.0 * 365.0 * 24.0 * 3600.0 * 1000.0;
-    (ms > 0.0 && ms < CENTURY_MS).then(|| Duration::from_secs_f64(ms / 1000.0))
+    let ms = number(ms)?;
+    Ok((ms > 0.0 && ms < CENTURY_MS).then(|| Duration::from_secs_f64(ms / 1000.0)))
 }
 
 #[cfg(test)]
