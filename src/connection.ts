@@ -19,7 +19,7 @@ export class Connection implements contract.Connection {
   readonly protocol: 'http/1.1' | 'h2'
   readonly listener: Listener
   readonly crossing: Crossing
-  /** Names it to the I/O thread; used again once the connection has ended. */
+  /** Names it to the I/O loop; used again once the connection has ended. */
   readonly number: number
 
   /** Response bytes written and not yet sent, and the writers that wait until they are fewer. */

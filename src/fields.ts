@@ -103,7 +103,7 @@ export let declaredLength = -1
 /** Headers that were checked and encoded once. */
 export class Prepared {
   constructor(
-    /** Names it to the I/O threads. */
+    /** Names it to the I/O loops. */
     readonly number: number,
     readonly bytes: Uint8Array,
     readonly declaredLength: number,

@@ -1,6 +1,6 @@
 // The numbers of docs/crossing.md, each named once. __test__/10.crossing.spec.ts compares them with the native side's.
 
-/** Event kinds: an I/O thread to JavaScript. */
+/** Event kinds: an I/O loop to JavaScript. */
 export const EVENT = Object.freeze({
   connection: 1,
   request: 2,
@@ -16,7 +16,7 @@ export const EVENT = Object.freeze({
   stopped: 12,
 } as const)
 
-/** Command kinds: JavaScript to an I/O thread. */
+/** Command kinds: JavaScript to an I/O loop. */
 export const COMMAND = Object.freeze({
   send: 1,
   start: 2,

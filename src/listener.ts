@@ -44,7 +44,7 @@ export class Listener implements contract.Listener, CrossingOwner {
   private readonly delivered = new PullQueue<Connection>()
   private connections = 0
 
-  // OPEN ──drain──► DRAINING ──deadline──► CLOSING ──every thread stopped──► over
+  // OPEN ──drain──► DRAINING ──deadline──► CLOSING ──every loop stopped──► over
   //   └──────────────────┴────────close────► CLOSING
   private phase: 'open' | 'draining' | 'closing' | 'over' = 'open'
   private running: number
@@ -97,7 +97,7 @@ export class Listener implements contract.Listener, CrossingOwner {
   wait(iterated: boolean): Promise<unknown> {
     const promise = this.delivered.wait(iterated)
     if (this.settings.readAheadConnections === 0) {
-      // It is not known to which thread the next connection comes: each may bring one up for every pull that waits.
+      // It is not known to which loop the next connection comes: each may bring one up for every pull that waits.
       for (const crossing of this.crossings) if (crossing.granted < this.delivered.waiting) crossing.grant()
     }
     return promise

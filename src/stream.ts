@@ -297,7 +297,7 @@ export class Stream implements contract.Stream {
     this.commands.readOn(this, taken, waits, quiet)
   }
 
-  /** Bytes of a body that the I/O thread is told of at the latest when they have been taken. */
+  /** Bytes of a body that the I/O loop is told of at the latest when they have been taken. */
   tellsAfter(most: number): number {
     // On HTTP/2 the peer's windows wait for it.
     return this.place === ON_H2 ? 1 : Math.min(most, this.connection.listener.settings.limits.bufferedBytes / 2)

@@ -121,7 +121,7 @@ pub fn extent(record: &[u32]) -> (usize, usize) {
     }
 }
 
-/// The batch that an I/O thread is writing.
+/// The batch that an I/O loop is writing.
 pub struct Outbox {
     /// What has been written since the last publication.
     pub batch: Batch,
@@ -338,7 +338,7 @@ impl Outbox {
         self.failure(of_connection(EventKind::Closed, connection), reason.code as u32, &reason.message);
     }
 
-    /// The thread is over.
+    /// The loop is over.
     pub fn stopped(&mut self) {
         self.push(&of_connection(EventKind::Stopped, 0));
     }

@@ -1,4 +1,4 @@
-//! Listening sockets: bound here, accepted from by the I/O threads.
+//! Listening sockets: bound here, accepted from by the I/O loops.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ pub enum Listening {
 }
 
 impl Listening {
-    /// A second handle on the same socket, for one more I/O thread.
+    /// A second handle on the same socket, for one more I/O loop.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let failed = |cause: io::Error| error::io("cannot duplicate the listening socket", &cause);
         match self {

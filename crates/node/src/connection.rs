@@ -71,16 +71,16 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// A connection that has just been accepted on I/O thread `thread`.
+    /// A connection that has just been accepted on I/O loop `io_loop`.
     pub fn new(
         number: u32,
-        thread: usize,
+        io_loop: usize,
         engine: Engine<Socket>,
         readiness: Readiness,
         ends: Ends,
         place: Place,
     ) -> Self {
-        let wake = WakeUp::new(number, thread, &place.0);
+        let wake = WakeUp::new(number, io_loop, &place.0);
         Self {
             engine,
             readiness,
@@ -115,18 +115,18 @@ impl Connection {
     }
 }
 
-/// Puts a number on its thread's ready list, once until the thread has looked.
+/// Puts a number on its loop's ready list, once until the loop has looked.
 pub struct WakeUp {
     number: u32,
-    thread: usize,
+    io_loop: usize,
     listed: AtomicBool,
     shared: Arc<Shared>,
 }
 
 impl WakeUp {
     /// For a connection.
-    pub fn new(number: u32, thread: usize, shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { number, thread, listed: AtomicBool::new(false), shared: shared.clone() })
+    pub fn new(number: u32, io_loop: usize, shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { number, io_loop, listed: AtomicBool::new(false), shared: shared.clone() })
     }
 
     /// True: it was not on the list, and the caller is to put it there.
@@ -146,7 +146,7 @@ impl Wake for WakeUp {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let (true, Some(inbox)) = (self.enlist(), self.shared.inboxes.get(self.thread)) {
+        if let (true, Some(inbox)) = (self.enlist(), self.shared.inboxes.get(self.io_loop)) {
             inbox.ready(self.number);
         }
     }

@@ -1,4 +1,4 @@
-//! A count with a limit, shared by the I/O threads of one listener.
+//! A count with a limit, shared by the I/O loops of one listener.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 

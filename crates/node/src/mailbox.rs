@@ -1,4 +1,4 @@
-//! The two mailboxes of one I/O thread. Each is a few vectors behind a mutex, swapped whole.
+//! The two mailboxes of one I/O loop. Each is a few vectors behind a mutex, swapped whole.
 //!
 //! Hot: one lock per batch on either side, and one per wake-up of a connection.
 //!
@@ -14,7 +14,7 @@ use crate::{
     sync::{AtomicBool, Mutex, lock},
 };
 
-/// From an I/O thread to JavaScript.
+/// From an I/O loop to JavaScript.
 #[derive(Default)]
 pub struct Outlet(Mutex<Published>);
 
@@ -39,7 +39,7 @@ impl Outlet {
         !mem::replace(&mut published.rung, true)
     }
 
-    /// The same for a thread that has come to its end by a fault, and lost its counters.
+    /// The same for a loop that has come to its end by a fault, and lost its counters.
     pub fn publish_last(&self, batch: &mut Batch) -> bool {
         let mut stats = lock(&self.0).stats.clone();
         stats.end();
@@ -56,14 +56,14 @@ impl Outlet {
     }
 }
 
-/// What an I/O thread has been woken for.
+/// What an I/O loop has been woken for.
 #[derive(Default)]
 pub struct Work {
     /// Connections to be turned, by number.
     pub ready: Vec<u32>,
     /// Commands, oldest first.
     pub submissions: Vec<Submission>,
-    /// The thread has to end at once.
+    /// The loop has to end at once.
     pub stop: bool,
     /// A place has become free at a gate.
     pub gates: bool,
@@ -75,7 +75,7 @@ impl Work {
     }
 }
 
-/// To an I/O thread, from JavaScript, from its own connections, and from the other I/O threads of its listener.
+/// To an I/O loop, from JavaScript, from its own connections, and from the other I/O loops of its listener.
 #[derive(Default)]
 pub struct Inbox {
     state: Mutex<Waiting>,
@@ -85,7 +85,7 @@ pub struct Inbox {
 #[derive(Default)]
 struct Waiting {
     work: Work,
-    /// The I/O thread, while it is asleep.
+    /// The loop, while it is asleep.
     sleeper: Option<Waker>,
 }
 
@@ -114,12 +114,12 @@ impl Inbox {
         self.put_and(submission.quiet_since.is_none(), |work| work.submissions.push(submission));
     }
 
-    /// The thread ends as soon as it sees this.
+    /// The loop ends as soon as it sees this.
     pub fn stop(&self) {
         self.put(|work| work.stop = true);
     }
 
-    /// The thread wants to be told when a gate is no longer full. To be followed by one more try at the gate.
+    /// The loop wants to be told when a gate is no longer full. To be followed by one more try at the gate.
     pub fn wait_for_gates(&self) {
         self.waits_for_gates.swap(true, AcqRel);
     }

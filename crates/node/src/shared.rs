@@ -1,4 +1,4 @@
-//! What the I/O threads of one listener have in common.
+//! What the I/O loops of one listener have in common.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use hyperpull::config::Config;
 
 use crate::{gate::Gate, mailbox::Inbox, options::Settings};
 
-/// Shared by the I/O threads of a listener and by its JavaScript thread.
+/// Shared by the I/O loops of a listener and by its JavaScript thread.
 pub struct Shared {
     /// There is no I/O thread: the one loop runs on the JavaScript thread.
     pub inline: bool,
@@ -49,14 +49,14 @@ impl Shared {
         }
     }
 
-    /// Notes how many connections a thread has, or that it takes no more for now.
-    pub fn set_load(&self, thread: usize, open: Option<u64>) {
-        if let Some(load) = self.loads.get(thread) {
+    /// Notes how many connections a loop has, or that it takes no more for now.
+    pub fn set_load(&self, index: usize, open: Option<u64>) {
+        if let Some(load) = self.loads.get(index) {
             load.store(open.unwrap_or(u64::MAX), Relaxed);
         }
     }
 
-    /// A thread with `open` connections has so many more than another one that the next is for that.
+    /// A loop with `open` connections has more than another one, by four and an eighth, so that the next is for that.
     pub fn is_ahead(&self, open: u64) -> bool {
         let least = self.loads.iter().map(|load| load.load(Relaxed)).min().unwrap_or(u64::MAX);
         open >= least.saturating_add(4).saturating_add(least / 8)

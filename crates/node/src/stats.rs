@@ -1,4 +1,4 @@
-//! Counters of one I/O thread, published with each batch.
+//! Counters of one I/O loop, published with each batch.
 
 use hyperpull::error::Refusal;
 
@@ -19,7 +19,7 @@ pub enum Counter {
     BytesWritten,
 }
 
-/// Counters of one I/O thread since its start: as JavaScript reads them, so that they are copied as they are.
+/// Counters of one I/O loop since its start: as JavaScript reads them, so that they are copied as they are.
 #[derive(Clone)]
 pub struct Stats([f64; STATS_WORDS]);
 

@@ -1,4 +1,4 @@
-//! The connections of one I/O thread by number.
+//! The connections of one I/O loop by number.
 
 use crate::connection::Connection;
 

@@ -21,7 +21,7 @@ pub struct Staging {
     taken: Extent,
     /// The blobs of the last take.
     blobs: Range<usize>,
-    /// The thread's last event has been taken, and its batch is behind.
+    /// The loop's last event has been taken, and its batch is behind.
     stopped: bool,
 }
 
@@ -85,7 +85,7 @@ impl Staging {
         self.batch.blobs.get(blobs).unwrap_or_default()
     }
 
-    /// The thread's last event has been taken, and so have the blobs that came with it: there will be no more.
+    /// The loop's last event has been taken, and so have the blobs that came with it: there will be no more.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
