@@ -10,6 +10,7 @@ use super::{
     goaway::drained,
 };
 use crate::{
+    config::Timeouts,
     error::{CloseCode, CloseReason, Code, Error, Refusal},
     event::Event,
     wire::{End, Turn, due, earlier},
@@ -28,36 +29,17 @@ pub(super) enum PingState {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// Sees which times are over.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         let config = self.config.clone();
         let timeouts = &config.timeouts;
         let now = turn.now;
-        let late = |since: Instant, timeout| due(since, timeout).is_some_and(|due| now >= due);
+        let late = |since, timeout| is_late(since, timeout, now);
         if self.outgoing.stalled_since().is_some_and(|since| late(since, timeouts.write_stall)) {
             let reason = CloseReason::new(CloseCode::WriteStalled, "the peer took no response byte in time");
             return Some(End::Close { reason, linger: false });
         }
-        // Each piece of a frame brings its reader on, though it gets none of them before the last.
-        if let Some(Head { kind: kind::DATA, stream, .. }) = Head::of(&self.incoming)
-            && let Some(stream) = self.streams.get_mut(stream)
-        {
-            stream.pulled_at = stream.pulled_at.max(self.piece.0);
-        }
-        let mut stalled = Vec::new();
-        for stream in self.streams.iter_mut() {
-            if stream.stalled_since.is_some_and(|since| late(since, timeouts.write_stall)) {
-                stalled.push(stream.key.stream);
-            } else if stream.pulls_body() && late(stream.pulled_at, timeouts.body_idle) {
-                stream.exchange.body_failed();
-                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
-                turn.events.push_back(Event::BodyFailed { key: stream.key, error });
-            }
-        }
-        for id in stalled {
-            self.write_reset(id, Reason::Cancel);
-            self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
-        }
-        self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
+        self.expire_streams(timeouts, turn);
         if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
             if let Some(code) = self.draining {
                 return Some(End::Close { reason: drained(code), linger: false });
@@ -75,6 +57,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return Some(end);
         }
         self.expire_ping(now)
+    }
+
+    /// Ends answers that the peer does not take, and fails bodies that it does not send.
+    fn expire_streams(&mut self, timeouts: &Timeouts, turn: &mut Turn<'_, '_>) {
+        let now = turn.now;
+        // Each piece of a frame brings its reader on, though it gets none of them before the last.
+        if let Some(Head { kind: kind::DATA, stream, .. }) = Head::of(&self.incoming)
+            && let Some(stream) = self.streams.get_mut(stream)
+        {
+            stream.pulled_at = stream.pulled_at.max(self.piece.0);
+        }
+        let mut stalled = Vec::new();
+        for stream in self.streams.iter_mut() {
+            if stream.stalled_since.is_some_and(|since| is_late(since, timeouts.write_stall, now)) {
+                stalled.push(stream.key.stream);
+            } else if stream.pulls_body() && is_late(stream.pulled_at, timeouts.body_idle, now) {
+                stream.exchange.body_failed();
+                let error = Error::new(Code::BodyTimeout, "the request body did not go on in time");
+                turn.events.push_back(Event::BodyFailed { key: stream.key, error });
+            }
+        }
+        for id in stalled {
+            self.write_reset(id, Reason::Cancel);
+            self.fail(id, Error::new(Code::WriteStalled, "the peer took no response byte in time"), turn);
+        }
+        self.soonest = self.streams.iter().filter_map(|stream| stream.deadline(timeouts)).min();
     }
 
     fn expire_ping(&mut self, now: Instant) -> Option<End> {
@@ -126,4 +134,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         earlier(deadline, self.soonest)
     }
+}
+
+fn is_late(since: Instant, timeout: Option<Duration>, now: Instant) -> bool {
+    due(since, timeout).is_some_and(|due| now >= due)
 }
