@@ -14,9 +14,6 @@ use crate::{
     timer::Timer,
 };
 
-/// The most that one pull brings.
-const CHUNK_BYTES: usize = 64 << 10;
-
 /// The body of a request. What is not pulled is not read: h2 window is given back as chunks are taken.
 #[derive(Debug)]
 pub struct Body<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
@@ -83,7 +80,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
             }
             State::Streamed { pulling, .. } => {
                 if !*pulling {
-                    self.handle.pull_body(key, CHUNK_BYTES)?;
+                    self.handle.pull_body(key)?;
                     *pulling = true;
                 }
             }

@@ -23,6 +23,8 @@ use crate::{
     timer::Timer,
 };
 
+/// The most that one pull of a body or a tunnel brings.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Requests that are asked for at a time on h2, which has read their heads anyway: a turn brings them all.
 const AHEAD: u32 = 16;
 
@@ -144,9 +146,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
         }
     }
 
-    fn pull(&mut self, key: Key, max: usize) -> Result<(), Error> {
+    fn pull(&mut self, key: Key) -> Result<(), Error> {
         let now = self.timer.now();
-        self.engine.pull_chunk(key, max, now)
+        self.engine.pull_chunk(key, CHUNK_BYTES, now)
     }
 
     /// The answer to the pull of a chunk.
@@ -335,13 +337,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
     }
 
     /// Asks for a chunk of the body.
-    pub(crate) fn pull_body(&self, key: Key, max: usize) -> Result<(), Error> {
-        self.command(key, |inner| inner.check_body(key).and_then(|()| inner.pull(key, max)))
+    pub(crate) fn pull_body(&self, key: Key) -> Result<(), Error> {
+        self.command(key, |inner| inner.check_body(key).and_then(|()| inner.pull(key)))
     }
 
     /// Asks for a chunk of the tunnel.
-    pub(crate) fn pull_tunnel(&self, key: Key, max: usize) -> Result<(), Error> {
-        self.command(key, |inner| inner.pull(key, max))
+    pub(crate) fn pull_tunnel(&self, key: Key) -> Result<(), Error> {
+        self.command(key, |inner| inner.pull(key))
     }
 }
 

@@ -20,8 +20,6 @@ use crate::{
     timer::Timer,
 };
 
-/// The most that one pull brings.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Bytes that may wait to be sent before a write has to wait.
 const PENDING_WRITE_BYTES: u64 = 64 << 10;
 
@@ -90,7 +88,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> AsyncRead for Upgraded<IO, T>
         let key = this.tunnel.key;
         while this.rest.is_empty() && !this.ended {
             if !this.pulling {
-                this.tunnel.handle.pull_tunnel(key, CHUNK_BYTES).map_err(|error| io_error(&error))?;
+                this.tunnel.handle.pull_tunnel(key).map_err(|error| io_error(&error))?;
                 this.pulling = true;
             }
             let pulled = ready!(this.reader.poll(cx, |inner| inner.chunk(key)));

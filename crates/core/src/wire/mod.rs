@@ -24,6 +24,9 @@ use crate::{
     response::ResponseHead,
 };
 
+/// Bodies up to this length are taken along with the head when they have come with it.
+const COMPLETE_BODY_BYTES: u64 = 16 << 10;
+
 /// How an engine's part of the connection ended.
 #[derive(Debug)]
 pub(crate) enum End {

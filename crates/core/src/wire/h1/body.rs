@@ -23,11 +23,9 @@ use crate::{
         room,
         transport::{Fault, Traffic, poll_read},
     },
-    wire::{Turn, received::Received},
+    wire::{COMPLETE_BODY_BYTES, Turn, received::Received},
 };
 
-/// Bodies up to this length are taken along with the head when they have come with it.
-const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// Bytes of a body that are read ahead of the pulls, once there was one.
 const READ_AHEAD_BYTES: usize = 512 << 10;
 /// Room for a read at most.

@@ -21,11 +21,9 @@ use crate::{
     event::{Event, RequestBody, RequestHead, Upgrade},
     fields::{RequestFields, ResponseFields, values},
     key::Key,
-    wire::{Turn, Wire},
+    wire::{COMPLETE_BODY_BYTES, Turn, Wire},
 };
 
-/// Bodies up to this length are taken along with the head when they have come with it.
-const COMPLETE_BODY_BYTES: u64 = 16 << 10;
 /// What a peer may have begun for nothing, beyond what came to an answer. Envoy's limit is of the same kind and size
 /// (`overload.premature_reset_total_stream_count`, 500).
 const WASTE: u32 = 1000;
