@@ -118,7 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
         }
     }
 
-    /// The trailer section, after the last chunk.
+    /// The trailer section, after the last chunk, once. `None` before, and when the peer has sent none.
     pub fn trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.state {
             State::Ended(trailers) => trailers.take(),

@@ -75,17 +75,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
         Driver { operation: Operation::new(&self.shared, Rank::Driver, Interest::End) }
     }
 
-    /// Takes nothing new and lets what is in flight finish: h1 answers with `connection: close`, h2 sends GOAWAY.
+    /// Takes nothing new and lets what is in flight finish: h1 answers with `connection: close`, h2 sends GOAWAY. Idempotent;
+    /// `next` and `closed` tell when it has come to its end.
     pub fn drain(&self) {
         self.shared.command(|inner| inner.engine.drain());
     }
 
-    /// Closes at once: what is in flight fails with `Closed`.
+    /// Closes at once: what is in flight fails with `Closed`. Idempotent.
     pub fn close(&self) {
         self.shared.command(|inner| inner.engine.close());
     }
 
-    /// Waits for the end. Cancel-safe.
+    /// Waits for the end, and says why it came. As a [`driver`](Self::driver) it does the connection's work meanwhile. Cancel-safe.
     pub async fn closed(&self) -> CloseReason {
         self.driver().await
     }

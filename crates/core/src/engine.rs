@@ -207,20 +207,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.open_wire()?.start(key, head, now)
     }
 
-    /// More of a started answer or of a tunnel. `Written` follows as it is sent.
-    /// A body longer than its Content-Length ends the exchange with `Failed`.
+    /// More of a started answer or of a tunnel. `Written` follows as it is sent. A body longer than its Content-Length ends the
+    /// exchange with `Failed`. Fails with `KeyUsed`, `KeyUnknown`, or `Closed` if nothing was started.
     pub fn write(&mut self, key: Key, chunk: Bytes) -> Result<(), Error> {
         self.open_wire()?.write(key, chunk)
     }
 
-    /// The end of a started answer, or of the outgoing half of a tunnel. `Sent` or `Failed` follows. Trailers are left
-    /// out where the peer has not asked for them (h1: `TE: trailers`). Fails with `InvalidHeader` for trailers that only a
-    /// head may have (RFC 9110 section 6.5.1).
+    /// The end of a started answer, or of the outgoing half of a tunnel. `Sent` or `Failed` follows; a body shorter than its
+    /// Content-Length is `Failed`. Trailers are left out where the peer has not asked for them (h1: `TE: trailers`). Fails as
+    /// `write` does, and with `InvalidHeader` for trailers that only a head may have (RFC 9110 section 6.5.1).
     pub fn finish(&mut self, key: Key, trailers: Option<HeaderMap>) -> Result<(), Error> {
         self.open_wire()?.finish(key, response::trailers(trailers)?)
     }
 
     /// An interim answer (RFC 9110 section 15.2), before the final one: any of 100 to 199 but 101.
+    ///
+    /// Fails with `InvalidStatus`, also on HTTP/1.0, which has none, `KeyUsed`, `KeyUnknown` or `Closed`.
     pub fn inform(&mut self, key: Key, status: StatusCode, headers: ResponseFields) -> Result<(), Error> {
         self.open_wire()?.inform(key, status, headers)
     }
@@ -228,14 +230,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// Leaves HTTP on the stream of a request that asks for it: 101 for an h1 Upgrade, 2xx for CONNECT. `Upgraded`
     /// follows; then chunks, writes and finish carry the tunnel, and `Sent` says that its outgoing half is shut down.
     ///
-    /// Fails with `NotUpgradable` when the request does not ask, or its body has not been read.
+    /// Fails with `NotUpgradable` when the request does not ask, or its body has not been read, with `InvalidHeader` when `head`
+    /// names a protocol that it does not ask for, with `KeyUsed`, `KeyUnknown` or `Closed`.
     pub fn upgrade(&mut self, key: Key, head: ResponseHead, now: Instant) -> Result<(), Error> {
         self.open_wire()?.upgrade(key, head, now)
     }
 
     // ---- ends
 
-    /// Abandons what is in flight on `stream`, which then fails: RST_STREAM on h2, the connection on h1.
+    /// Abandons what is in flight on `stream`, which then fails: RST_STREAM on h2, where a stream that is over is left
+    /// alone; on h1 the connection is cut, also between exchanges.
     pub fn reset(&mut self, stream: u32, reason: ResetReason) {
         if let Some(wire) = self.phase.wire() {
             wire.reset(stream, reason);
@@ -257,7 +261,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.cut = true;
     }
 
-    // ---- room and counts
+    // ---- counts
 
     /// Bytes taken from the transport.
     pub fn bytes_read(&self) -> u64 {

@@ -39,7 +39,8 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The stable code of an [`Error`].
+    /// The stable code of an [`Error`]. `InvalidOption`, `AddressInUse` and `TlsConfig` are of those who listen, as the Node addon does:
+    /// no connection gives them.
     pub enum Code {
         /// The key's request has its final answer already.
         KeyUsed = "ERR_KEY_USED", Local;

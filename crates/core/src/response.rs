@@ -1,4 +1,4 @@
-//! Which responses are let out.
+//! Heads of responses, and which responses are let out.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
@@ -12,7 +12,8 @@ use crate::{
 /// The head of a response.
 #[derive(Debug)]
 pub struct ResponseHead {
-    /// The status: 200 to 599, or 100 to 199 but 101 for `inform`.
+    /// The status: 200 to 599. What leaves HTTP has 101 on an h1 Upgrade whatever is said here, and after CONNECT the 2xx that is
+    /// said, else 200.
     pub status: StatusCode,
     /// The header fields. Date is added, and Content-Length when the body is given whole.
     pub headers: ResponseFields,

@@ -116,6 +116,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     }
 
     /// An interim answer: 103 Early Hints, 102, or 100 to ask for the body by hand. Queued at once.
+    ///
+    /// Fails with `InvalidStatus`, also on HTTP/1.0, which has none, `InvalidHeader`, `KeyUsed`, `KeyUnknown` or `Closed`, or as the
+    /// exchange has.
     pub fn inform(&mut self, key: Key, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
         let headers = headers.try_into()?;
         self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
@@ -144,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         Ok(Upgraded::new(tunnel, protocol))
     }
 
-    /// Abandons what is in flight: RST_STREAM on h2, the connection on h1.
+    /// Abandons what is in flight, which fails with `Closed`: RST_STREAM on h2, the connection on h1. Idempotent.
     pub fn reset(&mut self, reason: ResetReason) {
         let id = self.handle.id;
         self.handle.shared.command(|inner| inner.engine.reset(id, reason));
@@ -230,6 +233,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
     }
 
     /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent.
+    ///
+    /// Fails as [`Output::send`] does: with `InvalidHeader` for trailers that only a head may have, with `BodyLengthMismatch` when
+    /// bytes of the declared Content-Length are missing, which ends the exchange.
     pub fn finish(self, trailers: Option<HeaderMap>) -> Sending<IO, T> {
         let key = self.key;
         Sending::new(&self.output.handle, key, |engine, _| engine.finish(key, trailers))
