@@ -32,9 +32,10 @@ export class Receiver {
   failure: PullError | null = null
   /** Chunks that have come and nobody has pulled. */
   private readonly chunks: Uint8Array[] = []
-  /** What is known to come behind them: the end, as soon as the last has been taken, or a failure, for the pull after it. */
-  private last: (() => void) | null = null
-  private then: (() => void) | null = null
+  /** What is known to come behind them: the end, which comes when the last of them has been taken. */
+  private whenTaken: (() => void) | null = null
+  /** Or a failure, which comes with the pull behind the last of them. */
+  private whenPulled: (() => void) | null = null
   /** Bytes that were taken since `tell` was told. */
   private taken = 0
   private full = true
@@ -59,10 +60,10 @@ export class Receiver {
     const chunk = this.chunks.shift()
     if (chunk !== undefined) {
       this.take(chunk)
-      if (this.chunks.length === 0) this.last?.()
+      if (this.chunks.length === 0) this.whenTaken?.()
       return Promise.resolve(chunk)
     }
-    this.then?.()
+    this.whenPulled?.()
     if (this.ended) {
       this.told = true
       return Promise.resolve(null)
@@ -102,12 +103,12 @@ export class Receiver {
   /** The body is complete. */
   end(trailers: string | null): void {
     if (this.chunks.length === 0) this.finish(trailers)
-    else this.last = () => this.finish(trailers)
+    else this.whenTaken = () => this.finish(trailers)
   }
 
   /** The body cannot be read to its end. */
   breakOff(error: PullError): void {
-    if (this.pulling === null) this.then = () => this.fail(error)
+    if (this.pulling === null) this.whenPulled = () => this.fail(error)
     else this.fail(error)
   }
 
