@@ -88,7 +88,7 @@ class Server implements contract.Server {
     }
   }
 
-  /** A loop has. */
+  /** One of the loops has ended. */
   private ended(): void {
     if (--this.loops === 0) this.onServed()
   }

@@ -70,8 +70,8 @@ pub struct Work {
 }
 
 impl Work {
-    fn is_some(&self) -> bool {
-        !self.ready.is_empty() || !self.submissions.is_empty() || self.stop || self.gates
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.submissions.is_empty() && !self.stop && !self.gates
     }
 }
 
@@ -134,13 +134,13 @@ impl Inbox {
     /// There is something to do.
     #[cfg(any(unix, test))]
     pub fn has_work(&self) -> bool {
-        lock(&self.state).work.is_some()
+        !lock(&self.state).work.is_empty()
     }
 
     /// True: there is nothing to do, and `waker` is woken when there is.
     pub fn sleep(&self, waker: &Waker) -> bool {
         let mut waiting = lock(&self.state);
-        let sleeps = !waiting.work.is_some();
+        let sleeps = waiting.work.is_empty();
         if sleeps {
             waiting.sleeper = Some(waker.clone());
         }
