@@ -12,6 +12,7 @@ const listener = await listen({ port: Number(process.env.PORT ?? 8080) }).catch(
 console.log(`listening on http://${listener.address.host}:${listener.address.port}`)
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => listener.drain())
 
+const headers = { 'content-type': 'text/plain; charset=utf-8' }
 for await (const connection of listener) onConnection(connection).catch(console.error)
 
 async function onConnection(connection) {
@@ -20,10 +21,9 @@ async function onConnection(connection) {
 
 async function onStream(stream) {
   for await (const { key, method, target, httpVersion } of stream) {
-    const started = performance.now()
     try {
-      await stream.send(key, { headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `Hello, World! You asked for ${target}\n` })
-      console.log(`${method} ${target} HTTP/${httpVersion}: reply time ${(performance.now() - started).toFixed(3)} ms`)
+      const { receivedAt, sentAt } = await stream.send(key, { headers, body: `Hello, World! You asked for ${target}\n` })
+      console.log(`${method} ${target} HTTP/${httpVersion}: reply time ${(sentAt - receivedAt).toFixed(3)} ms`)
     } catch (error) {
       console.log(`${method} ${target} HTTP/${httpVersion}: not sent, ${error.message}`)
     }
