@@ -13,7 +13,7 @@ const METHOD_BYTES: usize = 32;
 pub(crate) fn status_of(refusal: Refusal) -> http::StatusCode {
     use http::StatusCode as S;
     match refusal {
-        Refusal::BadRequest | Refusal::Protocol => S::BAD_REQUEST,
+        Refusal::BadRequest | Refusal::ProtocolError => S::BAD_REQUEST,
         Refusal::TargetTooLong => S::URI_TOO_LONG,
         Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Refusal::BodyTooLarge => S::PAYLOAD_TOO_LARGE,
@@ -311,8 +311,8 @@ mod tests {
     }
 
     fn verdict(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<(), Refusal> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Protocol)?;
-        let uri = target.parse().map_err(|_| Refusal::Protocol)?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::ProtocolError)?;
+        let uri = target.parse().map_err(|_| Refusal::ProtocolError)?;
         let limits = Limits { target_bytes: 40, ..Limits::default() };
         check(&method, &uri, Version::HTTP_11, &Survey::of_text(&text(fields)), false, &limits)
     }

@@ -143,7 +143,7 @@ codes! {
         /// A request head was not complete in time: 408.
         HeadersTimeout = "headers-timeout", Peer;
         /// A broken HTTP/2 preface or frame.
-        Protocol = "protocol-error", Peer;
+        ProtocolError = "protocol-error", Peer;
         /// The drain had begun: 503 on HTTP/1.1, REFUSED_STREAM on HTTP/2.
         Draining = "draining", Local;
     }

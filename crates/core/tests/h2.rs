@@ -419,7 +419,7 @@ fn without_the_preface_an_h2_connection_is_closed_and_not_reset() {
         config.protocols = Protocols::Http2;
         let mut rig = Rig::with(1 << 16, config);
         rig.client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert!(matches!(rig.event().await, Event::Refused(Refusal::Protocol)));
+        assert!(matches!(rig.event().await, Event::Refused(Refusal::ProtocolError)));
         assert!(rig.quiet().await, "the transport is kept until the peer has seen its end");
         rig.client.finish().await;
         assert_eq!(rig.closed().await.code, CloseCode::ProtocolError);

@@ -85,7 +85,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             Detected::Pending => self.phase = Phase::Detecting { io, early },
             Detected::Closed(reason) => self.closed(reason),
             Detected::Http1 if self.config.protocols == Protocols::Http2 => {
-                self.tell(Event::Refused(Refusal::Protocol));
+                self.tell(Event::Refused(Refusal::ProtocolError));
                 let reason =
                     CloseReason::new(CloseCode::ProtocolError, "the peer does not begin with the HTTP/2 preface");
                 self.phase = Phase::Closing(Box::new(Closing::new(io, reason, true, now)));
@@ -119,7 +119,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             }
             Poll::Ready(Some(end)) => {
                 if matches!(&end, End::Close { reason, .. } if reason.code == CloseCode::ProtocolError) {
-                    self.tell(Event::Refused(Refusal::Protocol));
+                    self.tell(Event::Refused(Refusal::ProtocolError));
                 }
                 self.phase = Phase::Http2(wire);
                 self.wire_ended(end, now)

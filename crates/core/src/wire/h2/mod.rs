@@ -308,7 +308,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             Ok(end) => end,
             Err(Broken::Transport(fault)) => self.ended(Some(fault)),
             Err(Broken::Peer(reason, what)) => {
-                turn.refused(Refusal::Protocol);
+                turn.refused(Refusal::ProtocolError);
                 Some(self.go_away(reason, what, turn.cx, turn.now))
             }
         }
