@@ -52,7 +52,7 @@ export class Writer implements contract.ResponseWriter {
     /** The content-length of the head, or -1. */
     private readonly declared: number,
     /** The response goes without its body (HEAD, 304): what is written is dropped. */
-    readonly silent: boolean,
+    readonly bodiless: boolean,
   ) {}
 
   write(chunk: Uint8Array | string): Promise<void> {
@@ -61,7 +61,7 @@ export class Writer implements contract.ResponseWriter {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
-    if (length === 0 || this.silent) return DONE
+    if (length === 0 || this.bodiless) return DONE
     if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
     this.commands.write(this.stream, chunk)
     this.queued += length
@@ -80,7 +80,7 @@ export class Writer implements contract.ResponseWriter {
   finish(trailers?: contract.HeadersLike): Promise<contract.Sent> {
     if (this.failure !== null) return refused(this.failure)
     if (this.finished) return refused(new PullError('ERR_KEY_USED', 'the response is finished'))
-    if (this.declared !== -1 && this.queued !== this.declared && !this.silent) return refused(this.mismatch(this.queued))
+    if (this.declared !== -1 && this.queued !== this.declared && !this.bodiless) return refused(this.mismatch(this.queued))
     try {
       const sent = this.stream.finish(trailers)
       this.finished = true

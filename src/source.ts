@@ -90,7 +90,7 @@ function announced(response: contract.OutgoingResponse, trailers: (readonly [str
 
 async function pump(writer: Writer, source: Source, trailers: contract.OutgoingResponse['trailers']): Promise<contract.Sent> {
   try {
-    while (!writer.silent) {
+    while (!writer.bodiless) {
       const { done, value } = await source.next()
       if (done) break
       await writer.write(value)
