@@ -260,7 +260,7 @@ export class Commands {
     this.schedule()
   }
 
-  // --------------------------------------------------------------------------------------------- flush
+  // ---------------------------------------------------------------------------------------------- room
 
   /** Begins a command with this head, and gives where it may be written. */
   private begin(headers: Head, place: number): number {
@@ -268,11 +268,11 @@ export class Commands {
     this.headFlag = 0
     this.headNumber = 0
     this.declared = -1
-    return headers instanceof Prepared ? this.name(at, headers, place) : at
+    return headers instanceof Prepared ? this.putPrepared(at, headers, place) : at
   }
 
   /** Names a prepared head. One that the loop does not know goes before the command. */
-  private name(at: number, head: Prepared, place: number): number {
+  private putPrepared(at: number, head: Prepared, place: number): number {
     if ((place & IN_TRAILERS) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head is not trailers')
     if (head.hop && (place & (ON_H2 | IN_INTERIM | IN_UPGRADE)) !== 0)
       throw new PullError(
@@ -308,6 +308,8 @@ export class Commands {
   private get isFull(): boolean {
     return this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM
   }
+
+  // --------------------------------------------------------------------------------------------- flush
 
   /**
    * A batch of events is being told. The promises that it resolves run their reactions after the doorbell's callback, and a
