@@ -504,7 +504,7 @@ export interface PreparedHead {
   readonly __preparedHead: unique symbol
 }
 
-/** Throws ERR_INVALID_HEADER. */
+/** Throws ERR_INVALID_HEADER. A process may send the first 65 536 that it prepares: any other is ERR_INVALID_HEADER when it is sent. */
 export function prepareHead(headers: HeadersLike): PreparedHead
 
 export interface ResponseWriter {
