@@ -49,7 +49,7 @@ fn wait(inbox: &Inbox) -> Work {
     work
 }
 
-/// The I/O thread's end of what goes up: publishes one event, and rings.
+/// The I/O loop's end of what goes up: publishes one event, and rings.
 struct Up {
     outbox: Outbox,
     outlet: Arc<Outlet>,
