@@ -48,8 +48,8 @@ const faults: Array<[title: string, points: string[], expected: Pick<Told, 'vict
   ['where a request is written down', ['request'], { ...unseen, closes: ['internal fault: injected at request'] }],
   ['where a command is applied', ['command'], { ...unseen, sends: ['ERR_CLOSED'], closes: ['internal fault: injected at command'] }],
   ['where connections are accepted', ['accept'], unhurt],
-  ['in take()', ['take'], { ...unhurt, uncaught: thrown('injected at take') }],
-  ['in submit()', ['submit'], { ...unhurt, uncaught: thrown('injected at submit') }],
+  ['where a batch is taken', ['take'], { ...unhurt, uncaught: thrown('internal fault: injected at take') }],
+  ['where commands are handed over', ['submit'], { ...unhurt, uncaught: thrown('internal fault: injected at submit') }],
   ['in blobs()', ['blobs'], { ...unseen, sends: ['ERR_CLOSED'], closes: ['closed'], uncaught: thrown('injected at blobs') }],
   ['in the constructor', ['listen'], { ...unhurt, victims: ['ERR_IO'], sends: [] }],
 ]

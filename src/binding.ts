@@ -26,14 +26,14 @@ export interface LoopMemory {
 }
 
 export interface NativeLoop {
-  take(): number
   blobs(): Uint8Array[] | null
-  submit(records: number, bytes: number, blobs: Uint8Array[] | null): boolean
+  putBlob(bytes: Uint8Array): void
+  submit(): void
 }
 
 export interface NativeListener {
   readonly address: string
-  start(index: number, memory: LoopMemory, now: number, doorbell: () => void): NativeLoop
+  start(index: number, memory: LoopMemory, now: number, told: (records: number) => void): NativeLoop
   ref(): void
   unref(): void
   stop(): void

@@ -1,5 +1,5 @@
 // Hot: runs for every command. With crossing.ts the only file that knows the layout of the records (docs/crossing.md).
-// Budget of one response: no native call of its own (one submit a turn), nothing allocated.
+// Budget of one response: no native call, nothing allocated.
 
 import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
@@ -9,7 +9,7 @@ import { Memory } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS } = layout
+const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS, QUEUE_ARRANGED, QUEUE_BYTES, QUEUE_RECORDS } = layout
 const { send: SEND } = COMMAND
 const WORDS = layout.COMMAND_WORDS
 
@@ -33,13 +33,16 @@ export interface Exchange {
 export type Body = string | Uint8Array
 export type Head = HeadersLike | PreparedHead | undefined
 
-/** The commands to one I/O loop: written into memory that both sides see, and handed over once a turn. */
+/**
+ * The commands to one I/O loop: written into memory that both sides see. Those that answer events are taken from there when all that the
+ * events have set off has run: promises and ticks. For others a flush is arranged here.
+ */
 export class Commands {
-  readonly records = new Uint32Array(RECORDS * WORDS)
+  /** The first is the queue's own. The native side clears it when it takes what is queued. */
+  readonly records = new Uint32Array((1 + RECORDS) * WORDS)
   readonly memory = new Memory(BYTES)
-  private count = 0
-  private bytes = 0
-  private blobs: Uint8Array[] | null = null
+  /** The body that has just been put, when it travels apart. */
+  private blob: Uint8Array | null = null
   /** Heads that the loop was told of. */
   private readonly prepared = new Set<number>()
   /** Of the head written last: its flag, its number, and the content-length it declares or -1. */
@@ -48,20 +51,9 @@ export class Commands {
   private declared = -1
   /** Fields are being written. */
   private encoding = false
-  /** The flush of this turn is arranged. */
-  private scheduled = false
   private loop: NativeLoop | null = null
-  /** Is told that a flush has brought events up, which nobody else tells. */
-  private readonly came: () => void
 
-  private readonly tick = (): void => {
-    if (this.flush()) this.came()
-  }
-  private readonly arrangeTick = (): void => process.nextTick(this.tick)
-
-  constructor(came: () => void) {
-    this.came = came
-  }
+  private readonly tick = (): void => this.flush()
 
   /** From now on `loop` takes them; null: it is gone, and what is queued has nobody to go to. */
   connect(loop: NativeLoop | null): void {
@@ -95,7 +87,7 @@ export class Commands {
   /** Body or tunnel bytes. They are copied before it returns. */
   write(exchange: Exchange, chunk: Body): void {
     const length = this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk, true)
-    if (length > INLINE_BODY) this.flushNow()
+    if (length > INLINE_BODY) this.flush()
   }
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
@@ -124,12 +116,13 @@ export class Commands {
     const start = this.begin(headers, place)
     const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length, place)
     const size = this.putBody(head, body)
-    if (this.declared !== -1 && this.declared !== size && !exempt) {
-      if (size > INLINE_BODY) this.blobs!.pop()
-      throw this.mismatch(size)
-    }
+    const { blob } = this
+    this.blob = null
+    if (this.declared !== -1 && this.declared !== size && !exempt) throw this.mismatch(size)
+    if (blob !== null) this.loop?.putBlob(blob)
     const { records } = this
-    const record = this.count++ * WORDS
+    const count = records[QUEUE_RECORDS] + 1
+    const record = count * WORDS
     records[record] = kind | this.headFlag
     records[record + 1] = exchange.connection.number
     records[record + 2] = exchange.id
@@ -138,8 +131,9 @@ export class Commands {
     records[record + 5] = head - start
     records[record + 6] = size <= INLINE_BODY ? size : BLOB
     records[record + 7] = this.headNumber
-    this.bytes = size <= INLINE_BODY ? head + size : head
-    this.schedule()
+    records[QUEUE_RECORDS] = count
+    records[QUEUE_BYTES] = size <= INLINE_BODY ? head + size : head
+    this.arrange()
     return size
   }
 
@@ -192,8 +186,7 @@ export class Commands {
   }
 
   private putBlob(body: Uint8Array): number {
-    if (this.blobs === null) this.blobs = [body]
-    else this.blobs.push(body)
+    this.blob = body
     return body.byteLength
   }
 
@@ -248,7 +241,8 @@ export class Commands {
     if (this.encoding) return queueMicrotask(() => this.command(kind, connection, stream, aux, sequence))
     this.room()
     const { records } = this
-    const record = this.count++ * WORDS
+    const count = records[QUEUE_RECORDS] + 1
+    const record = count * WORDS
     records[record] = kind
     records[record + 1] = connection
     records[record + 2] = stream
@@ -257,7 +251,8 @@ export class Commands {
     records[record + 5] = 0
     records[record + 6] = 0
     records[record + 7] = aux
-    this.schedule()
+    records[QUEUE_RECORDS] = count
+    this.arrange()
   }
 
   // ---------------------------------------------------------------------------------------------- room
@@ -288,77 +283,46 @@ export class Commands {
     this.prepared.add(head.number)
     this.memory.bytes.set(head.bytes, at)
     this.command(COMMAND.prepare, 0, 0, head.number)
-    this.records[(this.count - 1) * WORDS + 5] = head.bytes.length
-    this.bytes = at + head.bytes.length
+    this.records[this.records[QUEUE_RECORDS] * WORDS + 5] = head.bytes.length
+    this.records[QUEUE_BYTES] = at + head.bytes.length
     return this.room()
   }
 
   /** Where the next command's bytes may be written: there is room for any. */
   private room(): number {
     if (this.encoding || this.isFull) this.makeRoom()
-    return this.bytes
+    return this.records[QUEUE_BYTES]
   }
 
   private makeRoom(): void {
     if (this.encoding) throw inUse()
-    this.flushNow()
+    this.flush()
     if (this.isFull) throw new PullError('ERR_IO', 'internal fault: the I/O loop takes nothing')
   }
 
   private get isFull(): boolean {
-    return this.count === RECORDS || this.bytes > BYTES - COMMAND_ROOM
+    return this.records[QUEUE_RECORDS] === RECORDS || this.records[QUEUE_BYTES] > BYTES - COMMAND_ROOM
   }
 
   // --------------------------------------------------------------------------------------------- flush
 
-  /**
-   * A batch of events is being told. The promises that it resolves run their reactions after the doorbell's callback, and a
-   * process.nextTick would come before those: what they answer goes down in one flush after them. Gives what `release` is told.
-   */
-  hold(): boolean {
-    const { scheduled } = this
-    this.scheduled = true
-    return scheduled
-  }
-
-  release(wasScheduled: boolean): void {
-    if (wasScheduled) return
-    if (this.count > 0) queueMicrotask(this.arrangeTick)
-    else this.scheduled = false
-  }
-
-  /** A process.nextTick runs after the microtasks of the callback that is running: all the answers of a turn go down at once. */
-  private schedule(): void {
-    if (this.scheduled) return
-    this.scheduled = true
+  /** A process.nextTick runs after the microtasks of the callback that is running: all that it queues goes down at once. */
+  private arrange(): void {
+    if (this.records[QUEUE_ARRANGED] !== 0) return
+    this.records[QUEUE_ARRANGED] = 1
     process.nextTick(this.tick)
   }
 
-  /** In the middle of a command: nobody may be told anything now. */
-  private flushNow(): void {
-    if (this.flush()) process.nextTick(this.came)
-  }
-
-  /**
-   * Hands over what is queued. When that fails it stays queued, for another try, and the failure is an uncaught exception.
-   * True: events have come up by it.
-   */
-  private flush(): boolean {
-    this.scheduled = false
-    if (this.count === 0) return false
-    let came = false
+  /** Hands over what is queued. When that fails it stays queued, for another try, and the failure is an uncaught exception. */
+  private flush(): void {
+    if (this.loop === null) return void this.records.fill(0, 0, WORDS)
     try {
-      came = this.loop?.submit(this.count, this.bytes, this.blobs) ?? false
+      this.loop.submit()
     } catch (error) {
-      this.scheduled = true
+      this.records[QUEUE_ARRANGED] = 1
       setImmediate(this.tick)
       process.nextTick(rethrow, error)
-      return false
     }
-    this.count = 0
-    this.bytes = 0
-    this.blobs = null
-    return came
   }
 }
 

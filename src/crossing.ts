@@ -1,5 +1,5 @@
 // Hot: runs for every event. With commands.ts the only file that knows the layout of the records (docs/crossing.md).
-// Budget of one request: no native call of its own (one take a batch), one object, no string of its own.
+// Budget of one request: no native call, one object, no string of its own.
 
 import type { NativeListener, NativeLoop, LoopMemory } from './binding.js'
 import { Commands } from './commands.js'
@@ -19,8 +19,6 @@ const RECORDS = 4096
 const BYTES = 1 << 20
 /** Heads are decoded so many bytes at once: one call a head costs more than all the rest of it. A request that is kept pins so much. */
 const TEXT_WINDOW = 4 << 10
-/** Batches that one ring of the doorbell takes before it lets the rest of the process run. */
-const MAX_TAKES = 64
 
 /** What a crossing tells its listener. */
 export interface CrossingOwner {
@@ -40,7 +38,6 @@ export class Crossing {
   private readonly owner: CrossingOwner
   private readonly loop: NativeLoop
   private readonly connections: (Connection | undefined)[] = []
-  private stopped = false
 
   private readonly events = new Uint32Array(RECORDS * WORDS)
   /** The same records, read as doubles. */
@@ -57,18 +54,10 @@ export class Crossing {
   private windowEnd = 0
   private recordsEnd = 0
 
-  /** Answers to answers: how often a flush has brought events up since the event loop last came round. */
-  private chained = 0
-
-  private readonly ring = (): void => {
-    this.chained = 0
-    this.takeAll()
-  }
-
   constructor(owner: CrossingOwner, listener: NativeListener, index: number, headerBytes: number, granted: number) {
     this.owner = owner
     this.granted = granted
-    this.commands = new Commands(() => this.came())
+    this.commands = new Commands()
     // A whole head must fit into the bytes of one batch.
     this.eventChunks = new Uint8Array(Math.max(BYTES, 4 * headerBytes))
     this.eventBytes = Buffer.from(this.eventChunks.buffer) as RawBuffer
@@ -79,7 +68,7 @@ export class Crossing {
       commandBytes: this.commands.memory.bytes,
       stats: this.stats,
     }
-    this.loop = listener.start(index, memory, performance.now(), this.ring)
+    this.loop = listener.start(index, memory, performance.now(), (records) => this.told(records))
     this.commands.connect(this.loop)
   }
 
@@ -96,37 +85,13 @@ export class Crossing {
 
   /** The native side is gone: what is queued has nobody to go to. */
   stop(): void {
-    this.stopped = true
     this.commands.connect(null)
   }
 
   // ---------------------------------------------------------------------------------------------- events
 
-  /** A flush has brought events up. They are taken at once, but not for ever: the rest of the process has to run, too. */
-  private came(): void {
-    if (++this.chained < MAX_TAKES) this.takeAll()
-    else setImmediate(this.ring)
-  }
-
-  private takeAll(): void {
-    const scheduled = this.commands.hold()
-    let takes = 0
-    let count = 0
-    try {
-      do {
-        count = this.stopped ? 0 : this.loop.take()
-        if (count > 0) this.dispatch(count)
-      } while (count > 0 && ++takes < MAX_TAKES)
-    } catch (error) {
-      // Nothing was taken, and nobody rings until something is.
-      count = 1
-      process.nextTick(rethrow, error)
-    }
-    if (count > 0) setImmediate(this.ring)
-    this.commands.release(scheduled)
-  }
-
-  private dispatch(count: number): void {
+  /** There are so many events in the memory. What they are answered with is taken when all that they set off has run. */
+  private told(count: number): void {
     this.at = 0
     this.eventBlob = 0
     this.window = ''

@@ -43,6 +43,11 @@ export const COMMAND_WORDS = 8
 /** In place of a length: the bytes travel apart, as the next blob. */
 export const BLOB = 0xffffffff
 
+/** Words of the first command record, which is the queue's own: how many records follow, their bytes, 1 when a flush is arranged. */
+export const QUEUE_RECORDS = 0
+export const QUEUE_BYTES = 1
+export const QUEUE_ARRANGED = 2
+
 /** In a command's first word: the head is a prepared one, named by `aux`. */
 export const FLAG_PREPARED = 1 << 8
 /** In a command's first word: there are trailers. */

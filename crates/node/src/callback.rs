@@ -1,4 +1,4 @@
-//! Calls JavaScript out of the event loop: as an event of its own, after which promises and ticks run.
+//! Calls JavaScript out of the event loop, and tells it of faults.
 //!
 //! One of the files with `unsafe` code.
 
@@ -6,9 +6,7 @@ use std::{cell::Cell, ptr};
 
 use napi::{Env, JsValue, Status, bindgen_prelude::Function, sys};
 
-use crate::doorbell::report;
-
-/// One JavaScript function. Used on its JavaScript thread alone.
+/// One JavaScript function of a number. Used on its JavaScript thread alone.
 pub struct Callback {
     env: sys::napi_env,
     /// Null once it is closed.
@@ -17,7 +15,7 @@ pub struct Callback {
 
 impl Callback {
     /// Keeps `function`.
-    pub fn new(env: &Env, function: &Function<'_, (), ()>) -> napi::Result<Self> {
+    pub fn new(env: &Env, function: &Function<'_, u32, ()>) -> napi::Result<Self> {
         let mut reference = ptr::null_mut();
         // SAFETY: env and function are of this environment, and alive in this call.
         let status = unsafe { sys::napi_create_reference(env.raw(), function.raw(), 1, &mut reference) };
@@ -27,29 +25,61 @@ impl Callback {
         Ok(Self { env: env.raw(), function: Cell::new(reference) })
     }
 
-    /// Calls it. An exception is one of the process.
-    pub fn call(&self) {
+    /// Calls it, as an event of its own: promises and ticks run before it returns. An exception is one of the process.
+    pub fn call(&self, number: u32) {
+        self.scoped(|env, reference| {
+            let (mut function, mut this, mut argument) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            // SAFETY: as `scoped` says; results are written to locals.
+            unsafe {
+                if sys::napi_get_reference_value(env, reference, &mut function) != sys::Status::napi_ok
+                    || function.is_null()
+                    || sys::napi_get_global(env, &mut this) != sys::Status::napi_ok
+                    || sys::napi_create_uint32(env, number, &mut argument) != sys::Status::napi_ok
+                {
+                    return;
+                }
+                let context = ptr::null_mut();
+                let status = sys::napi_make_callback(env, context, this, function, 1, &argument, ptr::null_mut());
+                let mut exception = ptr::null_mut();
+                if status == sys::Status::napi_pending_exception
+                    && sys::napi_get_and_clear_last_exception(env, &mut exception) == sys::Status::napi_ok
+                {
+                    sys::napi_fatal_exception(env, exception);
+                }
+            }
+        });
+    }
+
+    /// Has a fault of this side be an exception of the process: 'uncaughtException'.
+    pub fn raise(&self, message: &str) {
+        self.scoped(|env, _| {
+            let (mut text, mut error) = (ptr::null_mut(), ptr::null_mut());
+            // SAFETY: as `scoped` says; results are written to locals, and the text is copied.
+            unsafe {
+                if sys::napi_create_string_utf8(env, message.as_ptr().cast(), message.len().cast_signed(), &mut text)
+                    == sys::Status::napi_ok
+                    && sys::napi_create_error(env, ptr::null_mut(), text, &mut error) == sys::Status::napi_ok
+                {
+                    sys::napi_fatal_exception(env, error);
+                }
+            }
+        });
+    }
+
+    /// Does something with values of the environment: it is alive while the function is not closed, and this is its thread. In a worker that is
+    /// being terminated any call may fail, which leaves nothing to be done.
+    fn scoped(&self, what: impl FnOnce(sys::napi_env, sys::napi_ref)) {
         let (env, reference) = (self.env, self.function.get());
         if reference.is_null() {
             return;
         }
-        // SAFETY: the environment is alive while the function is not closed, and this is its thread. The scope is
-        // closed whatever comes between. In a worker that is being terminated any of these may fail, which leaves
-        // nothing to be done.
+        let mut scope = ptr::null_mut();
+        // SAFETY: the environment is alive, as above. The scope is closed whatever comes between: `what` calls nothing that unwinds.
         unsafe {
-            let mut scope = ptr::null_mut();
             if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
                 return;
             }
-            let (mut function, mut this) = (ptr::null_mut(), ptr::null_mut());
-            if sys::napi_get_reference_value(env, reference, &mut function) == sys::Status::napi_ok
-                && !function.is_null()
-                && sys::napi_get_global(env, &mut this) == sys::Status::napi_ok
-            {
-                let status =
-                    sys::napi_make_callback(env, ptr::null_mut(), this, function, 0, ptr::null(), ptr::null_mut());
-                report(env, status);
-            }
+            what(env, reference);
             sys::napi_close_handle_scope(env, scope);
         }
     }

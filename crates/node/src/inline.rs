@@ -1,7 +1,7 @@
 //! An I/O loop on the JavaScript thread: `ioThreads: 0`.
 //!
-//! The event loop that runs JavaScript watches the reactor's descriptor. When it is readable the loop makes a round, and rings
-//! for JavaScript by a call. What JavaScript hands over is done in the same call, which says whether something has come of it.
+//! The event loop that runs JavaScript watches the reactor's descriptor. When it is readable the loop makes a round, and what has come of it is
+//! told by a call. What JavaScript hands over is done before the call that hands it over returns.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -12,51 +12,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyperpull::error::{Code, Error};
-use napi::{Env, bindgen_prelude::Function};
+use hyperpull::error::Error;
+use napi::Env;
 
 use crate::{
     bind::Listening,
-    callback::Callback,
     error,
     io_loop::{self, IoLoop, Start},
-    libuv::{Found, Watch},
+    libuv::Found,
     mailbox::Outlet,
+    watch::Watch,
 };
 
 /// One I/O loop, turned by the event loop.
 pub struct Inline {
-    /// None once it has ended.
+    /// None once it has been stopped.
     io_loop: RefCell<Option<IoLoop>>,
+    /// It has made its last round. Its descriptor is open still: another loop's must not be the same while the event loop watches it.
+    over: Cell<bool>,
     outlet: Arc<Outlet>,
-    ring: Callback,
+    /// Is called after each round that the event loop has asked for.
+    answer: Box<dyn Fn()>,
     watch: OnceCell<Watch>,
     /// What the watch's timer is set for.
     timer: Cell<Option<Instant>>,
 }
 
 impl Inline {
-    /// A loop that listens, and calls `ring` when there is something to take. Keeps the event loop alive.
-    pub fn start(
-        env: &Env,
-        start: Start,
-        listening: Listening,
-        ring: &Function<'_, (), ()>,
-    ) -> Result<Rc<Self>, Error> {
-        let failed = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::Unsupported => {
-                Error::new(Code::InvalidOption, format!("ioThreads must be 1 or more: {cause}"))
-            }
-            _ => error::io("cannot serve on this thread", &cause),
-        };
+    /// A loop that listens, and calls `answer` when the event loop has had it make a round. Keeps the event loop alive.
+    pub fn start(env: &Env, start: Start, listening: Listening, answer: Box<dyn Fn()>) -> Result<Rc<Self>, Error> {
+        let failed = |cause: io::Error| error::io("cannot serve on this thread", &cause);
         let outlet = start.outlet.clone();
-        let ring = Callback::new(env, ring).map_err(|error| failed(io::Error::other(error.reason.clone())))?;
         let io_loop = IoLoop::new(start, listening).map_err(failed)?;
         let descriptor = io_loop.descriptor();
         let inline = Rc::new(Self {
             io_loop: RefCell::new(Some(io_loop)),
+            over: Cell::new(false),
             outlet,
-            ring,
+            answer,
             watch: OnceCell::new(),
             timer: Cell::default(),
         });
@@ -73,31 +66,35 @@ impl Inline {
         if found == Found::Time {
             self.timer.set(None);
         }
-        if self.turn(|io_loop| io_loop.look(Some(Duration::ZERO))) {
-            self.ring.call();
+        self.turn(|io_loop| io_loop.look(Some(Duration::ZERO)));
+        (self.answer)();
+    }
+
+    /// Something has been put into the inbox.
+    pub fn submitted(&self) {
+        self.turn(|_| Ok(()));
+    }
+
+    /// Has the event loop call `answer` when it comes round.
+    pub fn call_soon(&self) {
+        if let Some(watch) = self.watch.get() {
+            watch.call_soon();
         }
     }
 
-    /// Something has been put into the inbox. True: something has come of it, which is to be taken.
-    pub fn submitted(&self) -> bool {
-        self.turn(|_| Ok(()))
-    }
-
-    /// One round. True: JavaScript is to be rung for.
-    fn turn(&self, before: impl FnOnce(&mut IoLoop) -> io::Result<()>) -> bool {
+    /// One round.
+    fn turn(&self, before: impl FnOnce(&mut IoLoop) -> io::Result<()>) {
         let mut slot = self.io_loop.borrow_mut();
-        let Some(io_loop) = slot.as_mut() else { return false };
+        let (Some(io_loop), false) = (slot.as_mut(), self.over.get()) else { return };
         let round = catch_unwind(AssertUnwindSafe(|| before(io_loop).map(|()| io_loop.round())));
         let round = match round {
             Ok(Ok(round)) => round,
             _ => io_loop::failed(&self.outlet),
         };
-        if round.over {
-            end(slot.take());
-        } else {
+        self.over.set(round.over);
+        if !round.over {
             self.follow(io_loop);
         }
-        round.ring
     }
 
     /// Has the event loop come back in time.
@@ -119,15 +116,11 @@ impl Inline {
 
     /// Ends the loop at once: its sockets are closed, and nothing is called any more. Idempotent.
     pub fn stop(&self) {
-        end(self.io_loop.take());
-        self.ring.close();
         if let Some(watch) = self.watch.get() {
             watch.close();
         }
+        let io_loop = self.io_loop.take();
+        // What a fault has left behind in it may well panic once more.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(io_loop)));
     }
-}
-
-/// Drops a loop. What a fault has left behind in it may well panic once more.
-fn end(io_loop: Option<IoLoop>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(io_loop)));
 }

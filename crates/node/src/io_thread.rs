@@ -11,19 +11,20 @@ use hyperpull::error::Error;
 
 use crate::{
     bind::Listening,
-    doorbell::Doorbell,
+    doorbell::Ringer,
     error,
     io_loop::{self, IoLoop, Start},
+    loan::Loan,
 };
 
 /// Starts a thread and waits until it listens.
-pub fn spawn(start: Start, listening: Listening, doorbell: Arc<Doorbell>) -> Result<JoinHandle<()>, Error> {
+pub fn spawn(start: Start, listening: Listening, ringer: Arc<Loan<Ringer>>) -> Result<JoinHandle<()>, Error> {
     let failed = |cause: &io::Error| error::io("cannot start an I/O thread", cause);
     let (started, outcome) = mpsc::channel();
     let thread = thread::Builder::new()
         .name(format!("hyperpull-io-{}", start.index))
         .spawn(move || {
-            let (outlet, bell) = (start.outlet.clone(), doorbell.clone());
+            let (outlet, bell) = (start.outlet.clone(), ringer.clone());
             // A send fails only when nobody waits any more.
             let io_loop = match IoLoop::new(start, listening) {
                 Ok(io_loop) => io_loop,
@@ -33,7 +34,7 @@ pub fn spawn(start: Start, listening: Listening, doorbell: Arc<Doorbell>) -> Res
             // The loop is dropped in there, too.
             let ran = catch_unwind(AssertUnwindSafe(move || run(io_loop, &bell)));
             if !matches!(ran, Ok(Ok(()))) && io_loop::failed(&outlet).ring {
-                doorbell.ring();
+                ringer.with(Ringer::ring);
             }
         })
         .map_err(|cause| failed(&cause))?;
@@ -44,11 +45,11 @@ pub fn spawn(start: Start, listening: Listening, doorbell: Arc<Doorbell>) -> Res
     }
 }
 
-fn run(mut io_loop: IoLoop, doorbell: &Doorbell) -> io::Result<()> {
+fn run(mut io_loop: IoLoop, ringer: &Loan<Ringer>) -> io::Result<()> {
     loop {
         let round = io_loop.round();
         if round.ring {
-            doorbell.ring();
+            ringer.with(Ringer::ring);
         }
         if round.over {
             return Ok(());

@@ -91,6 +91,16 @@ pub mod request_flags {
     pub const UPGRADE: u32 = 8;
 }
 
+/// Words of the first command record, which is the queue's own.
+pub mod queue {
+    /// How many records follow.
+    pub const RECORDS: usize = 0;
+    /// How many bytes belong to them.
+    pub const BYTES: usize = 1;
+    /// 1: a flush is arranged.
+    pub const ARRANGED: usize = 2;
+}
+
 /// Flags of a command, word 0 from bit 8 on.
 pub mod command_flags {
     /// `aux` is the number of a prepared head.

@@ -1,8 +1,7 @@
 //! The Node addon of hyperpull: I/O loops, and the crossing to JavaScript (`docs/crossing.md`).
 //!
 //! It converts and hands over; about HTTP it decides nothing. The way of a request: `acceptor` -> `io_loop` ->
-//! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `take` -> JavaScript -> `loop_handle` (submit) -> `submit` -> `apply` ->
-//! `turn`.
+//! `turn` -> `batch` -> `mailbox` -> `doorbell` -> `loop_handle` (`take`, `callback`, JavaScript, `submit`) -> `apply` -> `turn`.
 
 mod acceptor;
 #[cfg(feature = "mimalloc")]
@@ -10,7 +9,6 @@ mod allocator;
 mod apply;
 mod batch;
 mod bind;
-#[cfg(unix)]
 mod callback;
 mod connection;
 mod doorbell;
@@ -24,7 +22,6 @@ mod inline;
 mod io_loop;
 mod io_thread;
 mod kinds;
-#[cfg(unix)]
 mod libuv;
 mod listener;
 mod loan;
@@ -45,6 +42,8 @@ mod table;
 mod take;
 mod timers;
 mod turn;
+#[cfg(unix)]
+mod watch;
 
 use hyperpull::error::{CloseCode, Code, Refusal, Side};
 use kinds::{CommandKind, EventKind};

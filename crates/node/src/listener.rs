@@ -53,15 +53,18 @@ impl NativeListener {
     }
 
     /// Starts I/O loop `index` (0 .. ioThreads-1; 0 when there are no I/O threads), which accepts at once. `now` is performance.now(),
-    /// read just before the call.
-    #[napi(catch_unwind, ts_args_type = "index: number, memory: LoopMemory, now: number, doorbell: () => void")]
+    /// read just before the call. `told` is called when there are events in the memory, as many as it is given.
+    #[napi(
+        catch_unwind,
+        ts_args_type = "index: number, memory: LoopMemory, now: number, told: (records: number) => void"
+    )]
     pub fn start<'env>(
         &self,
         env: &'env Env,
         index: u32,
         memory: LoopMemory,
         now: f64,
-        doorbell: Function<'_, (), ()>,
+        told: Function<'_, u32, ()>,
     ) -> Result<NativeLoop<'env>, Thrown> {
         let mut loops = self.loops.borrow_mut();
         let others_started =
@@ -76,7 +79,7 @@ impl NativeListener {
             Some(listening) => Some(listening.try_clone().map_err(|error| thrown(&error))?),
         };
         let Some(own) = own else { return Err(invalid("the listener has been stopped")) };
-        let handle = LoopHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &doorbell)?;
+        let handle = LoopHandle::start(env, index as usize, self.shared.clone(), own, memory, now, &told)?;
         let functions = NativeLoop::of(env, &handle).map_err(|error| unexpected(&error))?;
         *slot = Some(handle);
         Ok(functions)
@@ -88,14 +91,14 @@ impl NativeListener {
 
     /// The doorbells keep the event loop alive: the state after start.
     #[napi(js_name = "ref", catch_unwind)]
-    pub fn keep_alive(&self, env: &Env) {
-        self.each_loop(|handle| handle.keep_alive(env, true));
+    pub fn keep_alive(&self) {
+        self.each_loop(|handle| handle.keep_alive(true));
     }
 
     /// The doorbells do not keep the event loop alive.
     #[napi(js_name = "unref", catch_unwind)]
-    pub fn let_end(&self, env: &Env) {
-        self.each_loop(|handle| handle.keep_alive(env, false));
+    pub fn let_end(&self) {
+        self.each_loop(|handle| handle.keep_alive(false));
     }
 
     /// Ends the I/O loops at once, and joins their threads. Idempotent. Also called by the environment's cleanup hook.

@@ -17,11 +17,10 @@ impl<T> Loan<T> {
         *lock(&self.0) = Some(value);
     }
 
-    /// Uses the value, if it is there. `use_it` says whether it still is.
-    pub fn with(&self, use_it: impl FnOnce(&T) -> bool) {
-        let mut value = lock(&self.0);
-        if value.as_ref().is_some_and(|value| !use_it(value)) {
-            *value = None;
+    /// Uses the value, if it is there.
+    pub fn with(&self, use_it: impl FnOnce(&T)) {
+        if let Some(value) = &*lock(&self.0) {
+            use_it(value);
         }
     }
 

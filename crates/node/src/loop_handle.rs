@@ -1,13 +1,25 @@
 //! The JavaScript thread's side of one I/O loop, wherever that runs.
+//!
+//! Hot: once per batch. A batch is told by one call of JavaScript, and what that has set off queues commands in memory that both sides see:
+//! when it has run they are handed over from here. So JavaScript calls native code only for what is large, and for commands that it
+//! queues out of any batch.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, thread::JoinHandle, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::{Rc, Weak},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Instant,
+};
 
 use bytes::Bytes;
 #[cfg(not(unix))]
 use hyperpull::error::{Code, Error};
 use napi::{
-    Env, Status,
-    bindgen_prelude::{Buffer, BufferSlice, FnArgs, Function, Uint8Array},
+    Env,
+    bindgen_prelude::{Buffer, BufferSlice, Function, Uint8Array},
 };
 use napi_derive::napi;
 
@@ -16,13 +28,13 @@ use crate::inline::Inline;
 use crate::{
     batch::Clock,
     bind::Listening,
-    doorbell::Doorbell,
+    callback::Callback,
+    doorbell::{Doorbell, Ringer},
     environment,
-    error::{Thrown, thrown, unexpected},
+    error::{self, Thrown, panic_text, thrown, unexpected},
     fault,
     io_loop::Start,
     io_thread,
-    kinds::COMMAND_WORDS,
     mailbox::Outlet,
     memory::{LoopMemory, Memory},
     shared::Shared,
@@ -30,11 +42,18 @@ use crate::{
     take::Staging,
 };
 
+/// Batches that are told one after another, before the rest of the process runs.
+const MOST_TOLD: usize = 64;
+
 /// One I/O loop, held by JavaScript. Everything in here is used and dropped on the JavaScript thread.
 pub struct LoopHandle {
     index: usize,
     shared: Arc<Shared>,
     outlet: Arc<Outlet>,
+    /// Is told of the events in the memory.
+    told: Callback,
+    /// A batch is being told: what it is answered with goes down behind it.
+    telling: Cell<bool>,
     /// None once the loop has ended.
     running: RefCell<Option<Running>>,
 }
@@ -42,12 +61,15 @@ pub struct LoopHandle {
 struct Running {
     memory: Memory,
     staging: Staging,
-    runner: Runner,
+    /// What travels apart of the commands that are queued, in record order.
+    blobs: Vec<Bytes>,
+    /// None once the loop has ended by itself.
+    runner: Option<Runner>,
 }
 
 /// What turns the loop.
 enum Runner {
-    Thread(JoinHandle<()>, Arc<Doorbell>),
+    Thread(JoinHandle<()>, Doorbell),
     #[cfg(unix)]
     Inline(Rc<Inline>),
 }
@@ -61,20 +83,23 @@ impl LoopHandle {
         listening: Listening,
         memory: LoopMemory,
         now: f64,
-        doorbell: &Function<'_, (), ()>,
+        told: &Function<'_, u32, ()>,
     ) -> Result<Rc<Self>, Thrown> {
         let clock = Clock::starting(now);
         let memory = Memory::new(memory).map_err(|error| thrown(&error))?;
+        let told = Callback::new(env, told).map_err(|error| unexpected(&error))?;
         let outlet = Arc::new(Outlet::default());
         let start =
             Start { index, shared: shared.clone(), outlet: outlet.clone(), clock, capacity: memory.event_capacity() };
-        let runner = if shared.inline {
-            Runner::inline(env, start, listening, doorbell)?
+        let handle =
+            Rc::new(Self { index, shared, outlet, told, telling: Cell::new(false), running: RefCell::default() });
+        let runner = if handle.shared.inline {
+            Runner::inline(env, start, listening, Rc::downgrade(&handle))?
         } else {
-            Runner::thread(env, start, listening, doorbell)?
+            Runner::thread(env, start, listening, Rc::downgrade(&handle))?
         };
-        let running = Running { memory, staging: Staging::default(), runner };
-        let handle = Rc::new(Self { index, shared, outlet, running: RefCell::new(Some(running)) });
+        let running = Running { memory, staging: Staging::default(), blobs: Vec::new(), runner: Some(runner) };
+        *handle.running.borrow_mut() = Some(running);
         if let Err(error) = environment::register(env, &handle) {
             handle.stop();
             return Err(unexpected(&error));
@@ -83,10 +108,8 @@ impl LoopHandle {
     }
 
     /// Whether the event loop stays alive for this I/O loop.
-    pub fn keep_alive(&self, env: &Env, keep: bool) {
-        if let Some(running) = &*self.running.borrow() {
-            running.runner.keep_alive(env, keep);
-        }
+    pub fn keep_alive(&self, keep: bool) {
+        self.with_runner(|runner| runner.keep_alive(keep));
     }
 
     /// Ends the loop at once, waits for that, and lets go of everything of JavaScript's. Idempotent.
@@ -96,8 +119,17 @@ impl LoopHandle {
         if let Some(inbox) = self.shared.inboxes.get(self.index) {
             inbox.stop();
         }
-        running.runner.stop();
+        if let Some(runner) = running.runner {
+            runner.stop();
+        }
+        self.told.close();
         environment::forget_ended();
+    }
+
+    fn with_runner(&self, what: impl FnOnce(&Runner)) {
+        if let Some(Running { runner: Some(runner), .. }) = &*self.running.borrow() {
+            what(runner);
+        }
     }
 
     /// The loop has not ended.
@@ -105,19 +137,66 @@ impl LoopHandle {
         self.running.borrow().is_some()
     }
 
-    fn take(&self) -> u32 {
+    /// The event loop calls: there may be something to take.
+    fn called(&self) {
+        self.telling.set(true);
+        for _ in 0..MOST_TOLD {
+            self.net(|| self.tell());
+            self.net(|| self.flush());
+            if !self.is_due() {
+                break;
+            }
+        }
+        self.telling.set(false);
+        self.call_soon();
+    }
+
+    /// There is something to take, or to hand over, and nobody rings for it.
+    fn is_due(&self) -> bool {
+        self.running.borrow().as_ref().is_some_and(|Running { memory, staging, runner, .. }| {
+            staging.has_more()
+                || memory.has_queued()
+                || runner.as_ref().is_some_and(|runner| runner.has_news(&self.outlet))
+        })
+    }
+
+    /// Has the event loop call for what is due.
+    fn call_soon(&self) {
+        if !self.telling.get() && self.is_due() {
+            self.with_runner(Runner::call_soon);
+        }
+    }
+
+    /// A panic of this side is an exception of the process, and what it has left undone is tried again.
+    fn net(&self, what: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(what)) {
+            self.told.raise(&panic_text(&*panic));
+            self.with_runner(Runner::call_soon);
+        }
+    }
+
+    /// Takes a batch, and tells JavaScript of it.
+    fn tell(&self) {
         let mut borrow = self.running.borrow_mut();
-        let Some(running) = borrow.as_mut() else { return 0 };
+        let Some(Running { memory, staging, runner, .. }) = borrow.as_mut() else { return };
         fault::point("take");
-        let room = running.memory.for_take();
-        let count = running.staging.take(&self.outlet, room.events, room.event_bytes, room.stats);
-        let stopped = running.staging.stopped();
+        let room = memory.for_take();
+        let count = staging.take(&self.outlet, room.events, room.event_bytes, room.stats);
+        if count == 0 {
+            return;
+        }
+        memory.arrange_flush();
+        let ended = staging.stopped();
+        let runner = if ended { runner.take() } else { None };
         drop(borrow);
-        if stopped {
-            // It ends by itself: nothing rings any more, so nothing is to keep the event loop alive.
+        if let Some(runner) = runner {
+            // Before JavaScript is told that the loop has ended: nothing of it is left then.
+            runner.stop();
+        }
+        self.told.call(count as u32);
+        if ended {
             self.stop();
         }
-        count as u32
     }
 
     fn blobs(&self, env: &Env) -> napi::Result<Option<Vec<Buffer>>> {
@@ -136,59 +215,90 @@ impl LoopHandle {
             .map(Some)
     }
 
-    fn submit(&self, records: u32, bytes: u32, blobs: Vec<Bytes>) -> napi::Result<bool> {
-        let borrow = self.running.borrow();
-        let Some(running) = borrow.as_ref() else { return Ok(false) };
+    /// Keeps a copy of what travels apart of the next command.
+    fn put_blob(&self, bytes: &[u8]) {
+        if let Some(running) = self.running.borrow_mut().as_mut() {
+            running.blobs.push(Bytes::copy_from_slice(bytes));
+        }
+    }
+
+    /// Hands over what is queued.
+    fn flush(&self) {
+        let mut borrow = self.running.borrow_mut();
+        let Some(Running { memory, blobs, runner, .. }) = borrow.as_mut() else { return };
         fault::point("submit");
-        let (words, all_bytes) = running.memory.for_submit();
-        let words = (records as usize).checked_mul(COMMAND_WORDS).and_then(|count| words.get(..count));
-        let (Some(words), Some(bytes)) = (words, all_bytes.get(..bytes as usize)) else {
-            return Err(napi::Error::new(Status::InvalidArg, "submit: more than the memory holds"));
+        let Some((words, bytes)) = memory.queued() else {
+            memory.flushed();
+            drop(borrow);
+            return self.told.raise("internal fault: more is queued than the memory holds");
         };
+        if words.is_empty() {
+            return memory.flushed();
+        }
         let quiet_since = submit::is_quiet(words).then(Instant::now);
-        let bytes = Bytes::copy_from_slice(bytes);
-        let submission = Submission { words: words.to_vec(), bytes, blobs, quiet_since };
+        let (words, bytes) = (words.to_vec(), Bytes::copy_from_slice(bytes));
+        let submission = Submission { words, bytes, blobs: mem::take(blobs), quiet_since };
+        memory.flushed();
         if let Some(inbox) = self.shared.inboxes.get(self.index) {
             inbox.submit(submission);
         }
-        Ok(running.runner.submitted())
+        #[cfg(unix)]
+        if let Some(Runner::Inline(inline)) = runner {
+            inline.submitted();
+        }
+    }
+
+    /// Hands over what is queued, for JavaScript.
+    fn submit(&self) {
+        self.flush();
+        self.call_soon();
     }
 }
 
 impl Runner {
-    fn thread(env: &Env, start: Start, listening: Listening, ring: &Function<'_, (), ()>) -> Result<Self, Thrown> {
-        let doorbell = Doorbell::new(env, ring).map_err(|error| unexpected(&error))?;
-        let thread = io_thread::spawn(start, listening, doorbell.clone()).map_err(|error| {
-            doorbell.close();
-            thrown(&error)
-        })?;
+    fn thread(env: &Env, start: Start, listening: Listening, handle: Weak<LoopHandle>) -> Result<Self, Thrown> {
+        let called = Rc::new(move |_| called(&handle));
+        let doorbell =
+            Doorbell::new(env, called).map_err(|cause| thrown(&error::io("cannot make a doorbell", &cause)))?;
+        let thread = io_thread::spawn(start, listening, doorbell.ringer()).map_err(|error| thrown(&error))?;
         Ok(Self::Thread(thread, doorbell))
     }
 
     #[cfg(unix)]
-    fn inline(env: &Env, start: Start, listening: Listening, ring: &Function<'_, (), ()>) -> Result<Self, Thrown> {
-        Inline::start(env, start, listening, ring).map(Self::Inline).map_err(|error| thrown(&error))
+    fn inline(env: &Env, start: Start, listening: Listening, handle: Weak<LoopHandle>) -> Result<Self, Thrown> {
+        Inline::start(env, start, listening, Box::new(move || called(&handle)))
+            .map(Self::Inline)
+            .map_err(|error| thrown(&error))
     }
 
     #[cfg(not(unix))]
-    fn inline(_: &Env, _: Start, _: Listening, _: &Function<'_, (), ()>) -> Result<Self, Thrown> {
+    fn inline(_: &Env, _: Start, _: Listening, _: Weak<LoopHandle>) -> Result<Self, Thrown> {
         Err(thrown(&Error::new(Code::InvalidOption, "ioThreads must be 1 or more on this system")))
     }
 
-    fn keep_alive(&self, env: &Env, keep: bool) {
-        match self {
-            Self::Thread(_, doorbell) => doorbell.keep_alive(env, keep),
-            #[cfg(unix)]
-            Self::Inline(inline) => inline.keep_alive(keep),
-        }
-    }
-
-    /// True: something has come of it already.
-    fn submitted(&self) -> bool {
+    /// Something has come up that nobody rings for.
+    fn has_news(&self, outlet: &Outlet) -> bool {
         match self {
             Self::Thread(..) => false,
             #[cfg(unix)]
-            Self::Inline(inline) => inline.submitted(),
+            Self::Inline(_) => outlet.has_news(),
+        }
+    }
+
+    /// Has the event loop call, and run everything else that is due before.
+    fn call_soon(&self) {
+        match self {
+            Self::Thread(_, doorbell) => doorbell.ringer().with(Ringer::ring),
+            #[cfg(unix)]
+            Self::Inline(inline) => inline.call_soon(),
+        }
+    }
+
+    fn keep_alive(&self, keep: bool) {
+        match self {
+            Self::Thread(_, doorbell) => doorbell.keep_alive(keep),
+            #[cfg(unix)]
+            Self::Inline(inline) => inline.keep_alive(keep),
         }
     }
 
@@ -205,6 +315,12 @@ impl Runner {
     }
 }
 
+fn called(handle: &Weak<LoopHandle>) {
+    if let Some(handle) = handle.upgrade() {
+        handle.called();
+    }
+}
+
 impl Drop for LoopHandle {
     fn drop(&mut self) {
         self.stop();
@@ -214,34 +330,33 @@ impl Drop for LoopHandle {
 /// One I/O loop.
 ///
 /// An object with three functions and not a class: looking up and locking a class instance costs napi over a thousand
-/// instructions a call, and there are three calls a batch.
+/// instructions a call.
 #[napi(object, object_from_js = false)]
 pub struct NativeLoop<'env> {
-    /// Moves events into the loop's memory: the number of records, at most the room there is. Call again until 0.
-    #[napi(ts_type = "() => number")]
-    pub take: Function<'env, (), u32>,
-    /// The byte chunks that the last take left, in record order; null when there are none.
+    /// The byte chunks of the events in the memory, in record order; null when there are none. Once.
     #[napi(ts_type = "() => Array<Uint8Array> | null")]
     pub blobs: Function<'env, (), Option<Vec<Buffer>>>,
-    /// Hands over `records` commands and `bytes` bytes; `blobs` are copied before it returns. True: there is something to
-    /// take, and nobody rings for it. Only on a loop that runs on this thread.
-    #[napi(ts_type = "(records: number, bytes: number, blobs: Array<Uint8Array> | null) => boolean")]
-    pub submit: Function<'env, SubmitArguments, bool>,
+    /// Keeps a copy of what travels apart of the command that is queued next.
+    #[napi(ts_type = "(bytes: Uint8Array) => void")]
+    pub put_blob: Function<'env, Uint8Array, ()>,
+    /// Hands over what is queued, now: what is queued while events are told is handed over behind them.
+    #[napi(ts_type = "() => void")]
+    pub submit: Function<'env, (), ()>,
 }
-
-type SubmitArguments = FnArgs<(u32, u32, Option<Vec<Uint8Array>>)>;
 
 impl<'env> NativeLoop<'env> {
     /// The functions of a loop. Each keeps it; panics in them become exceptions.
     pub fn of(env: &'env Env, handle: &Rc<LoopHandle>) -> napi::Result<Self> {
-        let (taker, keeper, submitter) = (handle.clone(), handle.clone(), handle.clone());
+        let (fetcher, keeper, submitter) = (handle.clone(), handle.clone(), handle.clone());
         Ok(Self {
-            take: env.create_function_from_closure("take", move |_| Ok(taker.take()))?,
-            blobs: env.create_function_from_closure("blobs", move |call| keeper.blobs(call.env))?,
-            submit: env.create_function_from_closure("submit", move |call| {
-                let blobs = call.get::<Option<Vec<Uint8Array>>>(2)?.unwrap_or_default();
-                let blobs = blobs.iter().map(|blob| Bytes::copy_from_slice(blob)).collect();
-                submitter.submit(call.get(0)?, call.get(1)?, blobs)
+            blobs: env.create_function_from_closure("blobs", move |call| fetcher.blobs(call.env))?,
+            put_blob: env.create_function_from_closure("putBlob", move |call| {
+                keeper.put_blob(&call.get::<Uint8Array>(0)?);
+                Ok(())
+            })?,
+            submit: env.create_function_from_closure("submit", move |_| {
+                submitter.submit();
+                Ok(())
             })?,
         })
     }

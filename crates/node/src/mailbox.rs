@@ -46,6 +46,11 @@ impl Outlet {
         self.publish(batch, &stats)
     }
 
+    /// Something has been published and not been taken.
+    pub fn has_news(&self) -> bool {
+        lock(&self.0).rung
+    }
+
     /// Swaps an empty batch for what has been published, writes the counters, and answers the doorbell.
     pub fn take(&self, batch: &mut Batch, stats: &mut [f64]) {
         let mut published = lock(&self.0);

@@ -7,7 +7,11 @@ use hyperpull::error::{Code, Error};
 use napi::bindgen_prelude::{Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
 
-use crate::{batch::CAPACITY_MIN, kinds::EVENT_WORDS, stats::STATS_WORDS};
+use crate::{
+    batch::CAPACITY_MIN,
+    kinds::{COMMAND_WORDS, EVENT_WORDS, queue},
+    stats::STATS_WORDS,
+};
 
 /// The views of one I/O loop's memory. They are not to be transferred, detached or resized.
 #[napi(object, object_to_js = false)]
@@ -16,7 +20,7 @@ pub struct LoopMemory {
     pub events: Uint32Array,
     /// The bytes of the records.
     pub event_bytes: Uint8Array,
-    /// 8 words a record.
+    /// 8 words a record; the first is the queue's own (`queue`).
     pub commands: Uint32Array,
     /// The bytes of the records.
     pub command_bytes: Uint8Array,
@@ -40,6 +44,7 @@ impl Memory {
         let sizes = [
             (memory.events.len(), EVENT_WORDS, "memory.events"),
             (memory.event_bytes.len(), CAPACITY_MIN, "memory.eventBytes"),
+            (memory.commands.len(), COMMAND_WORDS, "memory.commands"),
             (memory.stats.len(), STATS_WORDS, "memory.stats"),
         ];
         if let Some((_, least, name)) = sizes.into_iter().find(|(size, least, _)| size < least) {
@@ -79,9 +84,36 @@ impl Memory {
         }
     }
 
-    /// What `submit` reads. Not to be held over a return to JavaScript.
-    pub fn for_submit(&self) -> (&[u32], &[u8]) {
-        (&self.0.commands, &self.0.command_bytes)
+    /// The commands that are queued, and their bytes; None when the queue says more than there is room for. Not to be held over a return to
+    /// JavaScript.
+    pub fn queued(&self) -> Option<(&[u32], &[u8])> {
+        let (own, commands) = self.0.commands.split_at_checked(COMMAND_WORDS)?;
+        let words = (*own.get(queue::RECORDS)? as usize).checked_mul(COMMAND_WORDS)?;
+        Some((commands.get(..words)?, self.0.command_bytes.get(..*own.get(queue::BYTES)? as usize)?))
+    }
+
+    /// Commands are queued.
+    pub fn has_queued(&self) -> bool {
+        self.0.commands.get(queue::RECORDS).is_some_and(|&records| records > 0)
+    }
+
+    /// A flush is arranged, as JavaScript sees it: it arranges none of its own.
+    pub fn arrange_flush(&mut self) {
+        if let Some(arranged) = self.queue().get_mut(queue::ARRANGED) {
+            *arranged = 1;
+        }
+    }
+
+    /// What was queued has been taken, and no flush is arranged.
+    pub fn flushed(&mut self) {
+        self.queue().fill(0);
+    }
+
+    /// The queue's own record.
+    fn queue(&mut self) -> &mut [u32] {
+        // SAFETY: as in `for_take`.
+        let commands = unsafe { self.0.commands.as_mut() };
+        commands.get_mut(..COMMAND_WORDS).unwrap_or_default()
     }
 }
 

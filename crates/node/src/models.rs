@@ -240,10 +240,7 @@ fn nothing_is_used_after_it_was_taken_away() {
         loan.give(alive.clone());
         let lent = loan.clone();
         let rings = thread::spawn(move || {
-            lent.with(|alive: &Arc<AtomicBool>| {
-                assert!(alive.load(Relaxed));
-                true
-            });
+            lent.with(|alive: &Arc<AtomicBool>| assert!(alive.load(Relaxed)));
         });
         if let Some(alive) = loan.take() {
             alive.store(false, Relaxed);
