@@ -233,7 +233,7 @@ impl Handles {
     }
 
     /// Nothing is called any more. Idempotent.
-    pub fn close(&self) {
+    pub fn close(self: &Rc<Self>) {
         if self.closing.replace(true) {
             return;
         }
@@ -249,14 +249,14 @@ impl Handles {
     }
 
     /// All are closed.
-    fn closed(&self) {
+    fn closed(self: &Rc<Self>) {
         self.ready.take();
         let cleanup = self.cleanup.replace(ptr::null_mut());
         if !cleanup.is_null() {
             // SAFETY: added by `new` and not removed yet; its count is given back with it, and is not the last: the caller has one.
             unsafe {
                 sys::napi_remove_async_cleanup_hook(cleanup);
-                drop(Rc::from_raw(ptr::from_ref(self)));
+                drop(Rc::from_raw(Rc::as_ptr(self)));
             }
         }
     }

@@ -143,35 +143,23 @@ impl LoopHandle {
         for _ in 0..MOST_TOLD {
             self.net(|| self.tell());
             self.net(|| self.flush());
-            if !self.is_due() {
-                break;
+            if !self.is_behind() && self.outlet.rest() {
+                return self.telling.set(false);
             }
         }
         self.telling.set(false);
-        self.call_soon();
+        self.with_runner(Runner::call_soon);
     }
 
-    /// There is something to take, or to hand over, and nobody rings for it.
-    fn is_due(&self) -> bool {
-        self.running.borrow().as_ref().is_some_and(|Running { memory, staging, runner, .. }| {
-            staging.has_more()
-                || memory.has_queued()
-                || runner.as_ref().is_some_and(|runner| runner.has_news(&self.outlet))
-        })
-    }
-
-    /// Has the event loop call for what is due.
-    fn call_soon(&self) {
-        if !self.telling.get() && self.is_due() {
-            self.with_runner(Runner::call_soon);
-        }
+    /// There is more to tell of what has been taken, or to hand over of what is queued.
+    fn is_behind(&self) -> bool {
+        self.running.borrow().as_ref().is_some_and(|running| running.staging.has_more() || running.memory.has_queued())
     }
 
     /// A panic of this side is an exception of the process, and what it has left undone is tried again.
     fn net(&self, what: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(what)) {
             self.told.raise(&panic_text(&*panic));
-            self.with_runner(Runner::call_soon);
         }
     }
 
@@ -251,7 +239,10 @@ impl LoopHandle {
     /// Hands over what is queued, for JavaScript.
     fn submit(&self) {
         self.flush();
-        self.call_soon();
+        // Of a loop on this thread there may be news at once, and nobody rings for them.
+        if self.shared.inline && !self.telling.get() && self.outlet.has_news() {
+            self.with_runner(Runner::call_soon);
+        }
     }
 }
 
@@ -274,15 +265,6 @@ impl Runner {
     #[cfg(not(unix))]
     fn inline(_: &Env, _: Start, _: Listening, _: Weak<LoopHandle>) -> Result<Self, Thrown> {
         Err(thrown(&Error::new(Code::InvalidOption, "ioThreads must be 1 or more on this system")))
-    }
-
-    /// Something has come up that nobody rings for.
-    fn has_news(&self, outlet: &Outlet) -> bool {
-        match self {
-            Self::Thread(..) => false,
-            #[cfg(unix)]
-            Self::Inline(_) => outlet.has_news(),
-        }
     }
 
     /// Has the event loop call, and run everything else that is due before.

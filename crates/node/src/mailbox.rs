@@ -22,8 +22,10 @@ pub struct Outlet(Mutex<Published>);
 struct Published {
     batch: Batch,
     stats: Stats,
-    /// The doorbell has been rung and nothing has been taken since.
-    rung: bool,
+    /// Something has been published and not been taken.
+    news: bool,
+    /// The receiver has been rung for and has not rested since: it looks once more before it does.
+    awake: bool,
 }
 
 impl Outlet {
@@ -36,7 +38,8 @@ impl Outlet {
             published.batch.append(batch);
         }
         published.stats.clone_from(stats);
-        !mem::replace(&mut published.rung, true)
+        published.news = true;
+        !mem::replace(&mut published.awake, true)
     }
 
     /// The same for a loop that has come to its end by a fault, and lost its counters.
@@ -48,16 +51,23 @@ impl Outlet {
 
     /// Something has been published and not been taken.
     pub fn has_news(&self) -> bool {
-        lock(&self.0).rung
+        lock(&self.0).news
     }
 
-    /// Swaps an empty batch for what has been published, writes the counters, and answers the doorbell.
+    /// Swaps an empty batch for what has been published, and writes the counters.
     pub fn take(&self, batch: &mut Batch, stats: &mut [f64]) {
         let mut published = lock(&self.0);
-        if mem::replace(&mut published.rung, false) {
+        if mem::replace(&mut published.news, false) {
             mem::swap(&mut published.batch, batch);
             published.stats.write(stats);
         }
+    }
+
+    /// True: all has been taken, and who publishes more is told to ring.
+    pub fn rest(&self) -> bool {
+        let mut published = lock(&self.0);
+        published.awake = published.news;
+        !published.news
     }
 }
 
@@ -187,9 +197,11 @@ mod tests {
         let outlet = Outlet::default();
         let (mut batch, stats) = (Batch::default(), Stats::default());
         assert!(outlet.publish(&mut batch, &stats));
+        assert!(!outlet.publish(&mut batch, &stats) && !outlet.rest());
+        outlet.take(&mut batch, &mut []);
         assert!(!outlet.publish(&mut batch, &stats));
         outlet.take(&mut batch, &mut []);
-        assert!(outlet.publish(&mut batch, &stats));
+        assert!(outlet.rest() && outlet.publish(&mut batch, &stats));
     }
 
     #[test]

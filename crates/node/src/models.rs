@@ -74,13 +74,17 @@ struct Down {
 }
 
 impl Down {
-    /// Waits for a ring, and takes until nothing is left: how many events there were.
+    /// Waits for a ring, and takes until it may rest: how many events there were.
     fn answer(&mut self) -> usize {
         assert!(self.rings.recv().is_ok());
         // Not on the stack, which is small in a model.
         let (mut events, mut bytes) = (vec![0; 4 * EVENT_WORDS], vec![0; CAPACITY_MIN]);
-        let mut take = || self.staging.take(&self.outlet, &mut events, &mut bytes, &mut [0.0; STATS_WORDS]);
-        std::iter::repeat_with(&mut take).take_while(|&count| count > 0).sum()
+        let mut told = 0;
+        while {
+            told += self.staging.take(&self.outlet, &mut events, &mut bytes, &mut [0.0; STATS_WORDS]);
+            self.staging.has_more() || !self.outlet.rest()
+        } {}
+        told
     }
 }
 
