@@ -2,7 +2,7 @@
 //!
 //!     cargo test -p hyperpull-node --features loom models
 //!
-//! The protocols are the real ones. Only the two ends are put in here: a channel for the threadsafe function, and
+//! The protocols are the real ones. Only the two ends are put in here: a channel for the doorbell, and
 //! loom's executor for the reactor of an I/O thread. Whoever sleeps and is not woken is a deadlock, which loom tells.
 
 use std::{
