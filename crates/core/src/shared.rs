@@ -215,6 +215,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 self.tell(key, |stream| stream.pulled = Some(Ok(Pulled::End(trailers.map(|trailers| *trailers)))))
             }
             Event::BodyFailed { key, error } => self.tell(key, |stream| {
+                if stream.upgraded.is_some() {
+                    stream.lost = Some(Box::new(error.clone()));
+                }
                 stream.pulled.get_or_insert(Err(error));
             }),
             Event::Written { key, bytes } => self.tell(key, |stream| stream.written = bytes),
@@ -343,7 +346,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Handle<IO, T> {
 
     /// Asks for a chunk of the tunnel.
     pub(crate) fn pull_tunnel(&self, key: Key) -> Result<(), Error> {
-        self.command(key, |inner| inner.pull(key))
+        self.command(key, |inner| inner.pull(key)).map_err(|error| {
+            let inner = self.shared.lock();
+            let lost = inner.streams.get(key.stream).and_then(|stream| stream.lost.as_deref());
+            lost.cloned().unwrap_or(error)
+        })
     }
 }
 

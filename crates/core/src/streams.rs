@@ -42,6 +42,8 @@ pub(crate) struct StreamState {
     pub(crate) written: u64,
     /// What it speaks now that it has left HTTP.
     pub(crate) upgraded: Option<Box<Upgrade>>,
+    /// Why no more comes of a tunnel whose outgoing half has been sent.
+    pub(crate) lost: Option<Box<Error>>,
     /// A request was fetched and the caller has not given its whole answer.
     pub(crate) owing: bool,
     /// The answer on its way, if its `Sending` waits.

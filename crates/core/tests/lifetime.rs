@@ -5,6 +5,7 @@ mod rig;
 
 use std::{
     future::{Future, poll_fn},
+    io::ErrorKind,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -179,6 +180,47 @@ fn who_was_not_waiting_when_the_peer_left_is_told_so_too() {
             assert_eq!(request.body_mut().chunk().await.unwrap_err().code(), code);
             assert_eq!(output.send((key, Response::new(""))).await.unwrap_err().code(), code);
             assert_eq!(output.start(key, Response::new(())).unwrap_err().code(), code);
+        }));
+    }
+}
+
+#[test]
+fn a_tunnel_that_has_said_all_tells_why_it_hears_no_more() {
+    for (pulls, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
+        run(local(async move {
+            let (client, connection) = connection();
+            let driver = spawn_local(connection.driver());
+            let (mut sender, client) = h2::client::handshake(client).await.unwrap();
+            let client = spawn_local(client);
+            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
+            let (_answer, mut out) = sender.send_request(connect, false).unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            let mut tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+            let mut space = [0; 10];
+            if pulls {
+                // The pull stays, though nobody waits for it, and brings this.
+                assert!(poll_once(tunnel.read(&mut space)).is_pending());
+                out.send_data(Bytes::from_static(b"abc"), false).unwrap();
+            }
+            tunnel.shutdown().await.unwrap();
+            let kind = if leaves {
+                client.abort();
+                driver.await.unwrap();
+                ErrorKind::UnexpectedEof
+            } else {
+                out.send_reset(Reason::CANCEL);
+                // The next stream comes behind it.
+                let _answer = sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+                drop(connection.next().await.unwrap().unwrap());
+                ErrorKind::ConnectionReset
+            };
+            if pulls {
+                assert_eq!(tunnel.read(&mut space).await.unwrap(), 3);
+            }
+            for _ in 0..2 {
+                assert_eq!(tunnel.read(&mut space).await.unwrap_err().kind(), kind);
+            }
         }));
     }
 }
