@@ -213,4 +213,23 @@ impl CloseReason {
     pub fn new(code: CloseCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// What an exchange fails with when its connection ends so.
+    pub(crate) fn failure(&self) -> Error {
+        let code = match self.code {
+            CloseCode::PeerReset => Code::PeerReset,
+            CloseCode::PeerClosed | CloseCode::ExchangeEnded | CloseCode::KeepAliveTimeout | CloseCode::PingTimeout => {
+                Code::PeerClosed
+            }
+            CloseCode::WriteStalled => Code::WriteStalled,
+            CloseCode::BodyTimeout => Code::BodyTimeout,
+            CloseCode::BadRequest
+            | CloseCode::ProtocolError
+            | CloseCode::HandshakeTimeout
+            | CloseCode::HeadersTimeout => Code::Protocol,
+            CloseCode::Io => Code::Io,
+            CloseCode::Drained | CloseCode::Closed | CloseCode::Upgraded | CloseCode::Internal => Code::Closed,
+        };
+        Error::new(code, self.message.clone())
+    }
 }

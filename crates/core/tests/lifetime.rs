@@ -226,6 +226,39 @@ fn a_tunnel_that_has_said_all_tells_why_it_hears_no_more() {
 }
 
 #[test]
+fn a_tunnel_that_both_sides_have_ended_is_read_to_its_end_though_the_peer_has_left() {
+    for reads in [true, false] {
+        run(local(async move {
+            let (client, connection) = connection();
+            let driver = spawn_local(connection.driver());
+            let (mut sender, client) = h2::client::handshake(client).await.unwrap();
+            let client = spawn_local(client);
+            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
+            let (_answer, mut out) = sender.send_request(connect, false).unwrap();
+            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            let mut tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+            out.send_data(Bytes::from_static(b"abc"), true).unwrap();
+            tunnel.shutdown().await.unwrap();
+            // What is in flight behind it fails, as ever.
+            let _answer = sender.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+            let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+            let (key, _) = input.next().await.unwrap().unwrap();
+            client.abort();
+            assert!(client.await.unwrap_err().is_cancelled());
+            assert_eq!(output.send((key, Response::new("lost"))).await.unwrap_err().code(), Code::PeerClosed);
+            if reads {
+                let mut seen = Vec::new();
+                tunnel.read_to_end(&mut seen).await.unwrap();
+                assert_eq!(seen, b"abc");
+            }
+            drop(tunnel);
+            assert_eq!(driver.await.unwrap().code, CloseCode::PeerClosed);
+        }));
+    }
+}
+
+#[test]
 fn a_body_larger_than_the_limit_can_still_be_read() {
     run(async {
         let (mut client, connection) = connection();

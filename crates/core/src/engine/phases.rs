@@ -14,7 +14,7 @@ use crate::{
     closing::Closing,
     config::Protocols,
     detect::{Detected, detect},
-    error::{CloseCode, CloseReason, Code, Error, Refusal},
+    error::{CloseCode, CloseReason, Refusal},
     event::{Event, Protocol},
     wire::{End, Turn, Wire, due, h1::H1, h2::H2, tunnel::Tunnel},
 };
@@ -188,7 +188,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     }
 
     fn abandon(&mut self, reason: &CloseReason) {
-        let error = Error::new(code_of(reason.code), reason.message.clone());
+        let error = reason.failure();
         if let Some(wire) = self.phase.wire() {
             wire.abandon(&error, self.events.get_or_insert_with(queue));
         }
@@ -205,21 +205,4 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 /// Most turns bring up no more.
 fn queue() -> Box<Events> {
     Box::new(Events::with_capacity(2))
-}
-
-/// What an exchange fails with when its connection ends.
-fn code_of(code: CloseCode) -> Code {
-    match code {
-        CloseCode::PeerReset => Code::PeerReset,
-        CloseCode::PeerClosed | CloseCode::ExchangeEnded | CloseCode::KeepAliveTimeout | CloseCode::PingTimeout => {
-            Code::PeerClosed
-        }
-        CloseCode::WriteStalled => Code::WriteStalled,
-        CloseCode::BodyTimeout => Code::BodyTimeout,
-        CloseCode::BadRequest | CloseCode::ProtocolError | CloseCode::HandshakeTimeout | CloseCode::HeadersTimeout => {
-            Code::Protocol
-        }
-        CloseCode::Io => Code::Io,
-        CloseCode::Drained | CloseCode::Closed | CloseCode::Upgraded | CloseCode::Internal => Code::Closed,
-    }
 }

@@ -1,19 +1,26 @@
 //! What ends a stream or the connection, and what does not.
 
-use std::time::Duration;
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyperpull::{
     config::Config,
+    engine::Engine,
     error::{CloseCode, Code},
     event::Event,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, join, simplex};
 
 use crate::{
     client::{
-        ACK, Client, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PADDED, PING, POST, RST_STREAM,
-        WINDOW_UPDATE, data, frame, scene,
+        ACK, CONNECT, Client, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PADDED, PING, POST, RST_STREAM,
+        WINDOW_UPDATE, data, frame, preface, scene,
     },
     rig::{Rig, head, run},
 };
@@ -174,5 +181,44 @@ fn of_a_body_that_was_too_large_nothing_is_kept() {
             of.map(|(.., more)| u32::from_be_bytes(more[..].try_into().unwrap())).sum()
         };
         assert!(given(1) > 150_000, "{}", given(1));
+    });
+}
+
+/// What a reader gets of a connection that was reset.
+struct Reset;
+
+impl AsyncRead for Reset {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
+    }
+}
+
+#[test]
+fn what_is_left_of_a_tunnel_that_both_sides_have_ended_is_read_though_the_connection_is_reset() {
+    run(async {
+        let (from_client, mut client) = simplex(1 << 16);
+        let (_taken, to_client) = simplex(1 << 16);
+        let now = Instant::now();
+        let io = join(from_client.chain(Reset), to_client);
+        let mut engine = Engine::new(0, io, Arc::new(Config::default()), now);
+        let turn = |engine: &mut Engine<_>| {
+            engine.turn(&mut Context::from_waker(Waker::noop()), now);
+            std::iter::from_fn(|| engine.next_event()).collect::<Vec<_>>()
+        };
+        engine.pull_requests(1);
+        client.write_all(&[preface(1 << 16), frame(HEADERS, END_HEADERS, 1, CONNECT)].concat()).await.unwrap();
+        let [Event::Open(_), Event::Request { key, .. }] = turn(&mut engine)[..] else { panic!("no request") };
+        engine.upgrade(key, head(200), now).unwrap();
+        engine.finish(key, None).unwrap();
+        engine.pull_chunk(key, 100, now).unwrap();
+        assert!(matches!(turn(&mut engine)[..], [Event::Upgraded { .. }, Event::Sent { .. }]));
+        client.write_all(&frame(DATA, END_STREAM, 1, b"abc")).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(matches!(&turn(&mut engine)[..], [Event::Chunk { bytes, .. }] if bytes == "abc"));
+        assert_eq!(engine.deadline(), None);
+        engine.pull_chunk(key, 100, now).unwrap();
+        let events = turn(&mut engine);
+        let [Event::End { .. }, Event::Closed(reason)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(reason.code, CloseCode::PeerReset);
     });
 }

@@ -7,11 +7,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     H2,
     frame::{self, MAX_31, Reason},
+    stream::Stream,
 };
 use crate::{
     error::{CloseCode, CloseReason},
     io::transport::Fault,
-    wire::End,
+    wire::{End, Turn},
 };
 
 /// What the ping behind the first GOAWAY says, whose answer says that the peer has heard of it.
@@ -45,6 +46,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         // Who floods is not listened to any longer.
         let linger = reason != Reason::EnhanceYourCalm;
         End::Close { reason: CloseReason::new(CloseCode::ProtocolError, message), linger }
+    }
+
+    /// The peer has gone, and with it what is in flight. What both sides had ended before can still be read to its end: tunnels.
+    pub(super) fn part(&mut self, fault: Fault, turn: &mut Turn<'_, '_>) -> Option<End> {
+        self.gone = Some(fault);
+        if !self.streams.iter().any(Stream::is_left_to_read) {
+            return self.ended(self.gone);
+        }
+        let others = self.streams.iter().filter(|stream| !stream.is_left_to_read());
+        let others: Vec<u32> = others.map(|stream| stream.key.stream).collect();
+        let error = fault.reason().failure();
+        for id in others {
+            self.fail(id, error.clone(), turn);
+        }
+        self.read_out(turn)
+    }
+
+    /// Goes on with what is left to read; the end, when all of it has been.
+    pub(super) fn read_out(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        self.look(turn);
+        if self.streams.is_empty() { self.ended(self.gone) } else { None }
     }
 
     /// The connection has come to its end, or its peer has `gone`.

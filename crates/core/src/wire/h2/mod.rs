@@ -119,6 +119,8 @@ pub(crate) struct H2<IO> {
 
     /// The peer has finished sending.
     eof: bool,
+    /// It has left, and something is left to read.
+    gone: Option<Fault>,
     /// The last read found nothing, and its waker was not called since: there is nothing to read.
     dry: bool,
     /// Room for the next read, if it is to be more than usual.
@@ -206,6 +208,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             taken: 0,
             stream_window,
             eof: false,
+            gone: None,
             dry: false,
             read_bytes: 0,
             piece: (now, 0),
@@ -306,7 +309,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     fn work(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         match self.try_work(turn) {
             Ok(end) => end,
-            Err(Broken::Transport(fault)) => self.ended(Some(fault)),
+            Err(Broken::Transport(fault)) => self.part(fault, turn),
             Err(Broken::Peer(reason, what)) => {
                 turn.refused(Refusal::ProtocolError);
                 Some(self.go_away(reason, what, turn.cx, turn.now))
@@ -322,7 +325,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             let more_to_send = self.submit(turn);
             let flushed = self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx, turn.now)?;
             self.report(turn);
-            if let Some(end) = self.ended(self.eof.then_some(Fault::Gone)) {
+            if self.eof {
+                return Ok(self.part(Fault::Gone, turn));
+            }
+            if let Some(end) = self.ended(None) {
                 return Ok(Some(end));
             }
             let more = if flushed.is_pending() {
@@ -352,6 +358,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
                 self.write_reset(key.stream, reason);
                 self.fail(key.stream, error, turn);
             }
+        }
+        if self.gone.is_some() {
+            return self.read_out(turn);
         }
         let mut late = turn.late;
         let end = loop {

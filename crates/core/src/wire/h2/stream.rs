@@ -145,6 +145,11 @@ impl Stream {
         self.sent && !(self.tunnel && self.exchange.receiving())
     }
 
+    /// Both sides have ended it, and the caller has not read it to its end: a tunnel.
+    pub(super) fn is_left_to_read(&self) -> bool {
+        self.sent && self.coming == Coming::Ended
+    }
+
     // ---- incoming
 
     /// So many bytes of DATA, with END_STREAM or without (RFC 9113 section 8.1.1: as many as were declared). True: they are to

@@ -118,6 +118,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// When a turn is due though nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.gone.is_some() {
+            return None;
+        }
         let timeouts = &self.config.timeouts;
         let mut deadline = match self.ping {
             PingState::Waiting { since, .. } => due(since, timeouts.h2_ping),
