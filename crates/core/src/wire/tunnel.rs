@@ -83,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.incoming_ended {
+        if self.incoming_ended && self.sending != Sending::Shut {
             // It has finished sending, and may have reset the connection since. What stands behind the end is nobody's.
             let before = self.incoming.len();
             if let Poll::Ready(read) = poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {

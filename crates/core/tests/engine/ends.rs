@@ -1,13 +1,21 @@
 //! What is refused, what comes too late, and how the connection ends.
 
-use std::time::Duration;
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyperpull::{
     config::Config,
+    engine::Engine,
     error::{CloseCode, Code, Refusal},
     event::Event,
 };
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, join, simplex};
 
 use crate::{
     GET,
@@ -233,5 +241,42 @@ fn a_drained_connection_answers_what_is_in_flight_and_closes() {
         idle.sent().await;
         idle.engine.drain();
         assert_eq!(idle.closed().await.code, CloseCode::Drained);
+    });
+}
+
+/// What a reader gets behind the FIN of a peer that closes altogether: the end, then that the connection was reset.
+struct Closed(bool);
+
+impl AsyncRead for Closed {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(if std::mem::replace(&mut self.0, true) { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) })
+    }
+}
+
+#[test]
+fn what_is_left_of_a_tunnel_that_both_sides_have_ended_is_read_though_the_connection_is_reset() {
+    run(async {
+        let (from_client, mut client) = simplex(1 << 16);
+        let (_taken, to_client) = simplex(1 << 16);
+        let now = Instant::now();
+        let io = join(from_client.chain(Closed(false)), to_client);
+        let mut engine = Engine::new(0, io, Arc::new(Config::default()), now);
+        let turn = |engine: &mut Engine<_>| {
+            engine.turn(&mut Context::from_waker(Waker::noop()), now);
+            std::iter::from_fn(|| engine.next_event()).collect::<Vec<_>>()
+        };
+        engine.pull_requests(1);
+        client.write_all(b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n").await.unwrap();
+        let [Event::Open(_), Event::Request { key, .. }] = turn(&mut engine)[..] else { panic!("no request") };
+        engine.upgrade(key, head(200), now).unwrap();
+        assert!(matches!(turn(&mut engine)[..], [Event::Upgraded { .. }]));
+        engine.finish(key, None).unwrap();
+        client.write_all(b"abc").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(matches!(turn(&mut engine)[..], [Event::Sent { .. }]));
+        engine.pull_chunk(key, 100, now).unwrap();
+        assert!(matches!(&turn(&mut engine)[..], [Event::Chunk { bytes, .. }] if bytes == "abc"));
+        engine.pull_chunk(key, 100, now).unwrap();
+        assert!(matches!(turn(&mut engine)[..], [Event::End { .. }, Event::Closed(_)]));
     });
 }
