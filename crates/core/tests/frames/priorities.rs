@@ -5,7 +5,7 @@ use hyperpull::{Key, config::Config, error::CloseCode, event::Event};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{Client, DATA, END_STREAM, GET, GOAWAY, PRIORITY, PRIORITY_UPDATE, frame, scene},
+    client::{Client, DATA, END_STREAM, GET, GOAWAY, PRIORITY, PRIORITY_UPDATE, frame, preface, scene},
     rig::{Rig, head, run},
 };
 
@@ -108,5 +108,25 @@ fn a_priority_update_that_is_wrong_ends_the_connection() {
             drop(client);
             assert_eq!(rig.close_code().await == CloseCode::ProtocolError, wrong);
         }
+    });
+}
+
+#[test]
+fn who_has_not_heard_how_many_streams_there_may_be_may_prioritize_more() {
+    run(async {
+        let preface = preface(1 << 16);
+        let (unheard, acknowledgement) = preface.split_at(preface.len() - 9);
+        let more: Vec<u8> = (1..203).step_by(2).flat_map(|stream| priority_update(stream, "u=1")).collect();
+        let mut config = Config::default();
+        config.limits.concurrent_streams = 100;
+        let mut rig = Rig::with(1 << 16, config);
+        let mut client = Client::saying(&mut rig, unheard).await;
+        client.send(&more).await;
+        assert!(rig.quiet().await);
+        client.send(acknowledgement).await;
+        assert!(rig.quiet().await);
+        client.send(&more).await;
+        drop(client);
+        assert_eq!(rig.close_code().await, CloseCode::ProtocolError);
     });
 }

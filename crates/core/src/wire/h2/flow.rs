@@ -36,6 +36,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// The peer has heard our SETTINGS: from here on it keeps to our windows (RFC 9113 section 6.9.2).
     pub(super) fn acknowledged(&mut self) {
+        self.heard = true;
         let more = i64::from(self.stream_window) - self.first_receive_window;
         self.first_receive_window += more;
         for stream in self.streams.iter_mut() {

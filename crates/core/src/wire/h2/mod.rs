@@ -116,6 +116,8 @@ pub(crate) struct H2<IO> {
     taken: u32,
     /// Of a new stream, once the peer has heard of it.
     stream_window: u32,
+    /// It has heard our SETTINGS.
+    heard: bool,
 
     /// The peer has finished sending.
     eof: bool,
@@ -207,6 +209,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             first_receive_window: FIRST_WINDOW,
             taken: 0,
             stream_window,
+            heard: false,
             eof: false,
             gone: None,
             dry: false,

@@ -60,7 +60,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.foretold.retain(|&(other, _)| other != id);
             self.foretold.push((id, priority));
             if self.foretold.len() + self.streams.len() > self.config.limits.concurrent_streams as usize {
-                return broken(Reason::ProtocolError, "PRIORITY_UPDATE of more streams than there may be");
+                if self.heard {
+                    return broken(Reason::ProtocolError, "PRIORITY_UPDATE of more streams than there may be");
+                }
+                // The peer does not know yet how many there may be.
+                self.foretold.pop();
             }
         }
         Ok(())
