@@ -192,15 +192,11 @@ impl LoopHandle {
         let Some(running) = borrow.as_mut() else { return Ok(None) };
         fault::point("blobs");
         let blobs = running.staging.blobs();
-        if blobs.is_empty() {
+        if blobs.len() == 0 {
             return Ok(None);
         }
         // Buffers, because an ArrayBuffer would be filled with zeros first.
-        blobs
-            .iter()
-            .map(|blob| BufferSlice::copy_from(env, blob)?.into_buffer(env))
-            .collect::<napi::Result<_>>()
-            .map(Some)
+        blobs.map(|blob| BufferSlice::copy_from(env, blob)?.into_buffer(env)).collect::<napi::Result<_>>().map(Some)
     }
 
     /// Keeps a copy of what travels apart of the next command.

@@ -76,10 +76,10 @@ impl Staging {
         to
     }
 
-    /// The blobs of the last take, once.
-    pub fn blobs(&mut self) -> &[Bytes] {
+    /// The blobs of the last take, once. The I/O loop reads into their memory again when they have been dropped.
+    pub fn blobs(&mut self) -> impl ExactSizeIterator<Item = Bytes> {
         let blobs = mem::take(&mut self.blobs);
-        self.batch.blobs.get(blobs).unwrap_or_default()
+        self.batch.blobs.get_mut(blobs).unwrap_or_default().iter_mut().map(mem::take)
     }
 
     /// What was in the mailbox has not all been taken.
@@ -148,9 +148,9 @@ mod tests {
         let mut staging = Staging::default();
         let (count, events, _) = take(&mut staging, &outlet, 24);
         assert_eq!((count, events[8], events[20]), (2, BLOB, 5));
-        let lengths: Vec<_> = staging.blobs().iter().map(Bytes::len).collect();
+        let lengths: Vec<_> = staging.blobs().map(|blob| blob.len()).collect();
         assert_eq!(lengths, [CAPACITY_MIN + 1]);
-        assert!(staging.blobs().is_empty());
+        assert_eq!(staging.blobs().len(), 0);
         assert_eq!(take(&mut staging, &outlet, 24).0, 1);
         assert_eq!(staging.blobs().len(), 1);
     }
