@@ -193,6 +193,19 @@ test('a buffer that fits limits.pendingWriteBytes has been copied when the turn 
 })
 
 for (const protocol of ['h1', 'h2'] as const) {
+  test(`${protocol}: a buffer that travels apart has been copied when send returns`, async (t) => {
+    const listener = await open(t)
+    const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
+    t.teardown(() => client.close())
+    const reply = client.fetch({ path: '/' })
+    const { stream, key } = await pull(listener)
+    const body = new Uint8Array(20_000).fill('a'.charCodeAt(0))
+    const sending = stream.send(key, { body })
+    structuredClone(body.buffer, { transfer: [body.buffer] })
+    t.is((await reply).text, 'a'.repeat(20_000))
+    t.is((await sending).bytes, 20_000)
+  })
+
   test(`${protocol}: a long text is sent in pieces, and no character is torn apart`, async (t) => {
     const listener = await open(t)
     const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
