@@ -54,9 +54,9 @@ const faults: Array<[title: string, points: string[], expected: Pick<Told, 'vict
   ['in the constructor', ['listen'], { ...unhurt, victims: ['ERR_IO'], sends: [] }],
 ]
 
-async function inject(t: ExecutionContext, points: string[], { rounds, ioThreads }: { rounds: number; ioThreads: number }): Promise<Told> {
+async function inject(t: ExecutionContext, points: string[], how: { rounds: number; ioThreads: number; ownEvent?: boolean }): Promise<Told> {
   t.timeout(120_000)
-  const fault = JSON.stringify({ points, rounds, ioThreads })
+  const fault = JSON.stringify({ points, ...how })
   const { code, stdout, stderr } = await program(
     t,
     '__test__/_faults-program.ts',
@@ -64,7 +64,7 @@ async function inject(t: ExecutionContext, points: string[], { rounds, ioThreads
     ['--import', './scripts/with-addon.js'],
   ).ended
   t.is(code, 0, stderr)
-  for (const point of points) t.is(stderr.split(`injected at ${point}`).length, rounds + 1, stderr)
+  for (const point of points) t.is(stderr.split(`injected at ${point}`).length, how.rounds + 1, stderr)
   return JSON.parse(stdout)
 }
 
@@ -81,6 +81,12 @@ for (const ioThreads of [1, 0]) {
       })
     })
   }
+
+  test(`ioThreads: ${ioThreads}: a panic where commands that answer no event are handed over`, async (t) => {
+    const told = await inject(t, ['submit'], { rounds, ioThreads, ownEvent: true })
+    t.like(told, { ...unhurt, uncaught: thrown('injected at submit'), after: '/after 300000', served: 'null' })
+    t.deepEqual(told.left, { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 })
+  })
 
   test(`ioThreads: ${ioThreads}: a panic that ends the only I/O loop is told to everybody who waits`, async (t) => {
     const told = await inject(t, ['loop'], { rounds: 1, ioThreads })

@@ -1,6 +1,8 @@
 // A server with a native side that panics where it is told to, for 83.faults.spec.ts. It is its own client, and prints what came of it.
-// FAULT is JSON: the points, and the rounds in each of which every point panics once.
+// FAULT is JSON: the points, and the rounds in each of which every point panics once: at the earliest when the victim's request comes, or, with
+// `ownEvent`, when it is answered, in an event of its own.
 import { createRequire } from 'node:module'
+import { setImmediate } from 'node:timers/promises'
 import { listen, PullError } from '../index.js'
 import type { Connection, Listener, Stream } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
@@ -8,7 +10,7 @@ import type { TestClient } from './_client.js'
 import { portOf } from './_server.js'
 
 const { injectFault } = createRequire(import.meta.url)(process.env.HYPERPULL_ADDON!) as { injectFault(point: string): void }
-const { points, rounds, ioThreads } = JSON.parse(process.env.FAULT!) as { points: string[]; rounds: number; ioThreads: number }
+const { points, rounds, ioThreads, ownEvent } = JSON.parse(process.env.FAULT!) as { points: string[]; rounds: number; ioThreads: number; ownEvent?: boolean }
 
 const uncaught: string[] = []
 process.on('uncaughtException', (error) => void uncaught.push(error.message))
@@ -28,6 +30,10 @@ const closes = new Set<string>()
 async function onStream(stream: Stream): Promise<void> {
   for await (const request of stream) {
     const body = await outcome(() => request.body!.bytes(), (bytes) => `${request.path} ${bytes.length}`)
+    if (ownEvent && request.path === '/victim') {
+      await setImmediate()
+      points.forEach(injectFault)
+    }
     const send = await outcome(() => stream.send(request.key, { body }), () => 'sent')
     if (request.path === '/victim') sends.add(send)
   }
@@ -54,7 +60,7 @@ const victims: string[] = []
 const others: string[] = []
 for (let round = 0; round < rounds; round++) {
   for (const neighbour of neighbours) others.push(await exchange(neighbour, '/neighbour'))
-  for (const point of points) injectFault(point)
+  if (!ownEvent) points.forEach(injectFault)
   const victim = round % 2 ? h1Client(portOf(listener)) : h2Client(portOf(listener))
   victims.push(points.includes('listen') ? await outcome(() => listen(options), () => 'listens') : await exchange(victim, '/victim'))
   victim.close()
