@@ -12,18 +12,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, client::SendRequest};
+use h2::{
+    Reason, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use http::{Method, Request, Response};
 use hyperpull::{
-    Connection,
+    Connection, Upgraded,
     config::Config,
-    error::{CloseCode, Code},
+    error::{CloseCode, CloseReason, Code},
     timer::TokioTimer,
 };
 use rig::run;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    task::{LocalSet, spawn_local, yield_now},
+    task::{JoinHandle, LocalSet, spawn_local, yield_now},
 };
 
 type Pipe = Connection<DuplexStream, TokioTimer>;
@@ -47,6 +50,31 @@ async fn h2_pair() -> (SendRequest<Bytes>, Pipe) {
     let (sender, client) = h2::client::handshake(client).await.unwrap();
     spawn_local(client);
     (sender, connection)
+}
+
+/// A tunnel over HTTP/2.
+struct Tunneled {
+    connection: Pipe,
+    driver: JoinHandle<CloseReason>,
+    sender: SendRequest<Bytes>,
+    client: JoinHandle<Result<(), h2::Error>>,
+    out: SendStream<Bytes>,
+    tunnel: Upgraded<DuplexStream, TokioTimer>,
+    /// Dropped, it would reset the stream.
+    _answer: ResponseFuture,
+}
+
+async fn tunneled() -> Tunneled {
+    let (client, connection) = connection();
+    let driver = spawn_local(connection.driver());
+    let (mut sender, client) = h2::client::handshake(client).await.unwrap();
+    let client = spawn_local(client);
+    let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
+    let (_answer, out) = sender.send_request(connect, false).unwrap();
+    let (mut input, output) = connection.next().await.unwrap().unwrap().split();
+    let (key, _) = input.next().await.unwrap().unwrap();
+    let tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+    Tunneled { connection, driver, sender, client, out, tunnel, _answer }
 }
 
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
@@ -188,15 +216,7 @@ fn who_was_not_waiting_when_the_peer_left_is_told_so_too() {
 fn a_tunnel_that_has_said_all_tells_why_it_hears_no_more() {
     for (pulls, leaves) in [(false, false), (true, false), (false, true), (true, true)] {
         run(local(async move {
-            let (client, connection) = connection();
-            let driver = spawn_local(connection.driver());
-            let (mut sender, client) = h2::client::handshake(client).await.unwrap();
-            let client = spawn_local(client);
-            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
-            let (_answer, mut out) = sender.send_request(connect, false).unwrap();
-            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
-            let (key, _) = input.next().await.unwrap().unwrap();
-            let mut tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+            let Tunneled { connection, driver, mut sender, client, mut out, mut tunnel, .. } = tunneled().await;
             let mut space = [0; 10];
             if pulls {
                 // The pull stays, though nobody waits for it, and brings this.
@@ -229,15 +249,7 @@ fn a_tunnel_that_has_said_all_tells_why_it_hears_no_more() {
 fn a_tunnel_that_both_sides_have_ended_is_read_to_its_end_though_the_peer_has_left() {
     for reads in [true, false] {
         run(local(async move {
-            let (client, connection) = connection();
-            let driver = spawn_local(connection.driver());
-            let (mut sender, client) = h2::client::handshake(client).await.unwrap();
-            let client = spawn_local(client);
-            let connect = Request::builder().method(Method::CONNECT).uri("a:1").body(()).unwrap();
-            let (_answer, mut out) = sender.send_request(connect, false).unwrap();
-            let (mut input, output) = connection.next().await.unwrap().unwrap().split();
-            let (key, _) = input.next().await.unwrap().unwrap();
-            let mut tunnel = output.upgrade(input, key, Response::new(())).await.unwrap();
+            let Tunneled { connection, driver, mut sender, client, mut out, mut tunnel, .. } = tunneled().await;
             out.send_data(Bytes::from_static(b"abc"), true).unwrap();
             tunnel.shutdown().await.unwrap();
             // What is in flight behind it fails, as ever.
