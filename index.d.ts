@@ -301,6 +301,8 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * - Trailers go out on HTTP/2, and on HTTP/1.1 with chunked coding when the request said `TE: trailers` (RFC 9110 section 6.5.1), else
    *   they are left out. `send` names those given as an object in `trailer` (section 6.6.2); the names of those of a function or of
    *   `finish` only the caller can know.
+   * - It is handed over when the event of Node.js that it is called in is over, promises and `process.nextTick` with it: code that turns the event
+   *   loop by itself inside of that event, to wait for the answer, waits for ever.
    *
    * Rejects, key still good and nothing sent: ERR_INVALID_HEADER, ERR_INVALID_STATUS, ERR_BODY_LENGTH_MISMATCH (an explicit
    * content-length that a complete body does not have). Rejects: ERR_KEY_USED, ERR_KEY_UNKNOWN, and for what happens on the way

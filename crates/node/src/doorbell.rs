@@ -1,4 +1,4 @@
-//! The doorbell: has the JavaScript thread called from an I/O thread, once per batch.
+//! The doorbell: has the JavaScript thread called from an I/O thread when it rests.
 //!
 //! libuv's own, and not a threadsafe function of Node-API: that calls within an event, so that what the call sets off has not run when it
 //! returns, and costs two thousand instructions more. One of the files with `unsafe` code.
@@ -18,7 +18,10 @@ use crate::{
 pub struct Doorbell(Rc<Handles>);
 
 /// Rings it, from any thread.
-pub struct Ringer(Handle);
+pub struct Ringer {
+    uv: &'static Libuv,
+    handle: Handle,
+}
 
 // SAFETY: libuv allows `uv_async_send` from any thread while the handle is open.
 unsafe impl Send for Ringer {}
@@ -32,7 +35,7 @@ impl Doorbell {
             // SAFETY: as `open` says.
             unsafe { (uv.async_init)(event_loop, handle, on_ring) }
         })?;
-        handles.ringer.give(Ringer(handles.handle(0)));
+        handles.ringer.give(Ringer { uv: handles.uv, handle: handles.handle(0) });
         Ok(doorbell)
     }
 
@@ -61,10 +64,8 @@ impl Drop for Doorbell {
 impl Ringer {
     /// Has the JavaScript thread called soon, once for all rings until then; never blocks.
     pub fn ring(&self) {
-        if let Ok(uv) = Libuv::get() {
-            // SAFETY: the handle is open: the ringer is taken out of its loan before that is closed. It does not fail.
-            unsafe { (uv.async_send)(self.0) };
-        }
+        // SAFETY: the handle is open: the ringer is taken out of its loan before that is closed. It does not fail.
+        unsafe { (self.uv.async_send)(self.handle) };
     }
 }
 

@@ -213,6 +213,7 @@ impl LoopHandle {
         fault::point("submit");
         let Some((words, bytes)) = memory.queued() else {
             memory.flushed();
+            blobs.clear();
             drop(borrow);
             return self.told.raise("internal fault: more is queued than the memory holds");
         };
