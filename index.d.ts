@@ -536,7 +536,10 @@ export interface Sent {
   sentAt: number
 }
 
-/** A node:stream Duplex, so that `ws` and other socket libraries take it as they take a net.Socket. */
+/**
+ * A node:stream Duplex, so that `ws` and other socket libraries take it as they take a net.Socket. When this side closes or resets it is
+ * destroyed without an 'error' event; the writes that are cut short have ERR_CLOSED.
+ */
 export interface UpgradedStream extends Duplex {
   /** What the stream speaks now: the request's {@link IncomingRequest.upgrade}, of several the chosen one. */
   readonly protocol: string

@@ -164,6 +164,52 @@ test('h1: destroy ends the tunnel for the peer', async (t) => {
   t.pass()
 })
 
+for (const how of ['connection.close', 'listener.close', 'stream.reset'] as const) {
+  test(`a tunnel with bytes to send is closed by ${how} without an error: that is told to the writes`, async (t) => {
+    for (const protocol of ['h1', 'h2'] as const) {
+      const listener = await open(t)
+      const client = protocol === 'h1' ? await RawClient.connect(portOf(listener)) : await FrameClient.connect(portOf(listener))
+      t.teardown(() => client.close())
+      client.socket.pause()
+      const connect = Buffer.concat([h2.field(':method', 'CONNECT'), h2.field(':authority', 'a:1')])
+      await client.write(protocol === 'h1' ? upgrade() : h2.frame(h2.HEADERS, h2.END_HEADERS, 1, connect))
+      const { stream, key } = await pull(listener)
+      const tunnel = await stream.upgrade(key)
+      const errors: Error[] = []
+      tunnel.on('error', (error) => errors.push(error))
+      const closed = new Promise((resolve) => tunnel.once('close', resolve))
+      // More than the kernel takes: the first waits for the peer, the second behind it.
+      const writes = [16 << 20, 1].map((size) => new Promise((resolve) => tunnel.write(Buffer.alloc(size), resolve)))
+      if (how === 'connection.close') stream.connection.close()
+      if (how === 'listener.close') void listener.close()
+      if (how === 'stream.reset') stream.reset()
+      await closed
+      t.deepEqual(errors, [], protocol)
+      t.is(((await writes[0]) as PullError).code, 'ERR_CLOSED')
+      t.true((await writes[1]) instanceof Error)
+    }
+  })
+}
+
+test('h2: a tunnel whose end waits for the peer is closed without an error', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  await client.write(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, Buffer.concat([h2.field(':method', 'CONNECT'), h2.field(':authority', 'a:1')])))
+  const { stream, key } = await pull(listener)
+  const tunnel = await stream.upgrade(key)
+  const errors: Error[] = []
+  tunnel.on('error', (error) => errors.push(error))
+  const closed = new Promise((resolve) => tunnel.once('close', resolve))
+  // More than the window, and less than makes a write wait.
+  await new Promise((resolve) => tunnel.write(Buffer.alloc(100_000), resolve))
+  const ended = new Promise((resolve) => tunnel.end(resolve))
+  stream.connection.close()
+  await closed
+  t.deepEqual(errors, [])
+  t.is(((await ended) as PullError).code, 'ERR_CLOSED')
+})
+
 test('h1: a prepared head does not say what the stream is upgraded to', async (t) => {
   const { client, request } = await asked(t, upgrade())
   const wrongs: HeadersLike[] = [{ upgrade: 'other', connection: 'upgrade' }, { 'content-length': '1' }]

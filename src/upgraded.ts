@@ -27,9 +27,9 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   ) {
     super()
     this.remote = stream.connection.remote
-    // This side's close is no error of the tunnel's. Either half may be the one that still listens. Not at once: what has come together with
-    // the tunnel itself is told after whoever waits for that has it, and listens.
-    const fail = (error: PullError): void => void setImmediate(() => this.destroy(error.code === 'ERR_CLOSED' ? undefined : error))
+    // Either half may be the one that still listens. Not at once: what has come together with the tunnel itself is told after whoever waits
+    // for that has it, and listens.
+    const fail = (error: PullError): void => void setImmediate(() => this.fail(error))
     this.receiver = new Receiver(stream, sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
     writer.onFail = fail
   }
@@ -47,13 +47,13 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.put(chunk).then(() => done(), done)
+    this.tell(this.put(chunk), done)
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
     let last = Promise.resolve()
     for (const { chunk } of chunks) last = this.put(chunk)
-    last.then(() => done(), done)
+    this.tell(last, done)
   }
 
   private put(chunk: Buffer): Promise<void> {
@@ -65,7 +65,23 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   override _final(done: (error?: Error | null) => void): void {
     // It resolves when the other half has ended too: that is not this half's affair.
     this.writer.finish().catch(ignore)
-    this.writer.flush().then(() => done(), done)
+    this.tell(this.writer.flush(), done)
+  }
+
+  private tell(written: Promise<void>, done: (error?: Error | null) => void): void {
+    written.then(
+      () => done(),
+      (error: PullError) => {
+        // First: of what `done` is given a stream that is not destroyed makes an 'error'.
+        this.fail(error)
+        done(error)
+      },
+    )
+  }
+
+  /** The tunnel has failed. This side's close is no error of the tunnel's, as in net.Socket: only the writes that it cuts short are told. */
+  private fail(error: PullError): void {
+    this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
