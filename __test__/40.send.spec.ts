@@ -4,6 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http2 from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { setImmediate as setImmediateCallback } from 'node:timers'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
@@ -300,6 +302,23 @@ for (const how of ['the client goes', 'what it gives cannot be sent'] as const) 
     t.is(listener.stats().requestsInFlight, 0)
   })
 }
+
+test('a node:stream that fails before it is read is told once', async (t) => {
+  for (const when of ['before', 'behind'] as const) {
+    const { request } = await asked(t, get)
+    const { stream, key } = request
+    const body = new Readable({ read() {} })
+    // In a callback of its own: the stream's 'error' comes before any promise goes on.
+    const sending = new Promise((resolve) =>
+      setImmediateCallback(() => {
+        if (when === 'before') body.destroy(new Error('by the source'))
+        resolve(stream.send(key, { body }))
+        if (when === 'behind') body.destroy(new Error('by the source'))
+      }),
+    )
+    await t.throwsAsync(sending, { message: 'by the source' })
+  }
+})
 
 test('the client has all of it when send resolves and both ends go at once', async (t) => {
   const { client, request } = await asked(t, get)

@@ -170,15 +170,14 @@ function streamSource(body: ReadableStream<Uint8Array>, length: number): Source 
 
 function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
   const iterator = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]()
+  const destroy = 'destroy' in body && typeof body.destroy === 'function' ? body.destroy.bind(body) : null
+  // While a node:stream is not read it has no listener of the iterator's, and what fails would end the process. Its readers are told all the same.
+  if (destroy !== null && 'on' in body && typeof body.on === 'function') body.on('error', ignore)
   let ended = false
   // Async, so that what the caller's own code throws here is a rejection: it comes in the middle of other work.
   const close = async (): Promise<void> => {
     // A node:stream is told at once: its iterator's `return` waits for the chunk that is being read.
-    if ('destroy' in body && typeof body.destroy === 'function') {
-      // One that was not read has no listener of the iterator's, and what fails while it closes would end the process.
-      if ('on' in body && typeof body.on === 'function') body.on('error', ignore)
-      body.destroy()
-    }
+    destroy?.()
     await iterator.return?.()
   }
   return {
