@@ -512,7 +512,8 @@ export function prepareHead(headers: HeadersLike): PreparedHead
 export interface ResponseWriter {
   /**
    * Resolves when there is room for more: await it and a slow reader holds the writer, not the memory. The chunk is copied before
-   * `write` returns. Rejects with ERR_BODY_LENGTH_MISMATCH, nothing written, past a declared content-length, or with what ended the exchange.
+   * `write` returns. Rejects with ERR_BODY_LENGTH_MISMATCH, nothing written, past a declared content-length or of detached bytes, or with
+   * what ended the exchange.
    */
   write(chunk: Uint8Array | string): Promise<void>
   /** Resolves when all that was written so far has been sent. */

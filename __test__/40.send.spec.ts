@@ -222,18 +222,33 @@ for (const protocol of ['h1', 'h2'] as const) {
     t.true((await reply).text === text)
   })
 
-  test(`${protocol}: a long buffer that is detached breaks the answer off`, async (t) => {
+  for (const trailers of [undefined, { 'x-t': '1' }]) {
+    test(`${protocol}: a long buffer that is detached breaks the answer off${trailers === undefined ? '' : ', trailers or not'}`, async (t) => {
+      const listener = await open(t)
+      const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
+      t.teardown(() => client.close())
+      const reply = client.fetch()
+      reply.catch(() => {})
+      const request = await pull(listener)
+      const body = new Uint8Array(large.length).fill(1)
+      const sending = request.stream.send(request.key, { body, trailers })
+      await setImmediate()
+      structuredClone(body.buffer, { transfer: [body.buffer] })
+      await rejected(t, sending, 'ERR_BODY_LENGTH_MISMATCH')
+      await t.throwsAsync(reply, undefined, 'the client does not take it for whole')
+    })
+  }
+
+  test(`${protocol}: a detached chunk breaks the answer off`, async (t) => {
     const listener = await open(t)
     const client = protocol === 'h1' ? h1Client(portOf(listener)) : h2Client(portOf(listener))
     t.teardown(() => client.close())
     const reply = client.fetch()
     reply.catch(() => {})
-    const request = await pull(listener)
-    const body = new Uint8Array(large.length).fill(1)
-    const sending = request.stream.send(request.key, { body })
-    await setImmediate()
-    structuredClone(body.buffer, { transfer: [body.buffer] })
-    await rejected(t, sending, 'ERR_BODY_LENGTH_MISMATCH')
+    const { stream, key } = await pull(listener)
+    const chunk = new Uint8Array(8)
+    structuredClone(chunk.buffer, { transfer: [chunk.buffer] })
+    await rejected(t, stream.send(key, { body: ['begin', chunk] }), 'ERR_BODY_LENGTH_MISMATCH')
     await t.throwsAsync(reply, undefined, 'the client does not take it for whole')
   })
 }

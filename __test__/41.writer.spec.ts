@@ -141,6 +141,18 @@ for (const protocol of ['h1', 'h2'] as const) {
   })
 }
 
+test('a chunk that is detached: the write rejects, and an empty one does not', async (t) => {
+  const { client, request } = await asked(t, get)
+  const writer = request.stream.start(request.key, {})
+  const chunk = new Uint8Array(8)
+  structuredClone(chunk.buffer, { transfer: [chunk.buffer] })
+  await rejected(t, writer.write(chunk), 'ERR_BODY_LENGTH_MISMATCH')
+  await writer.write(new Uint8Array(0))
+  await writer.write('')
+  await writer.finish()
+  t.is((await client.response()).body.length, 0)
+})
+
 test('after finish the writer is done with', async (t) => {
   const { client, request } = await asked(t, get)
   const writer = request.stream.start(request.key, {})

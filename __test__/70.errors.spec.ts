@@ -14,12 +14,19 @@ const local = ['ERR_KEY_USED', 'ERR_KEY_UNKNOWN', 'ERR_NOT_UPGRADABLE', 'ERR_BOD
 
 const send = (response: unknown) => (request: IncomingRequest) => request.stream.send(request.key, response as OutgoingResponse)
 const detached = new ArrayBuffer(8)
+const detachedBytes = new Uint8Array(detached)
 structuredClone(detached, { transfer: [detached] })
+const shrunk = new (ArrayBuffer as unknown as new (length: number, options: object) => ArrayBuffer & { resize(length: number): void })(8, { maxByteLength: 8 })
+const outOfBounds = new Uint8Array(shrunk, 2, 4)
+shrunk.resize(4)
 const mistakes: Array<[title: string, code: string, act: (request: IncomingRequest) => Promise<unknown>]> = [
   ...[42, 0, -200, 99, 100, 103, 199, 600, 1000, 200.5, Number.NaN, Number.POSITIVE_INFINITY, '200'].map(
     (status) => [`status ${typeof status} ${status}`, 'ERR_INVALID_STATUS', send({ status })] as (typeof mistakes)[number],
   ),
   ['an ArrayBuffer that is detached', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detached })],
+  ['a Uint8Array that is detached', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detachedBytes })],
+  ['a Uint8Array that is detached, before trailers', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detachedBytes, trailers: { a: 'b' } })],
+  ['a Uint8Array past the end of its memory', 'ERR_BODY_LENGTH_MISMATCH', send({ body: outOfBounds })],
   ['status 101 by send', 'ERR_INVALID_STATUS', send({ status: 101 })],
   ['a line break in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\r\nx-c: d' } })],
   ['a bare LF in a header value', 'ERR_INVALID_HEADER', send({ headers: { 'x-a': 'b\nc' } })],

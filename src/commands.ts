@@ -5,7 +5,7 @@ import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
 import { IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
-import { Memory } from './raw.js'
+import { Memory, checkEmpty } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
@@ -181,7 +181,8 @@ export class Commands {
       return written <= INLINE_BODY ? written : this.putBlob(Buffer.from(body))
     }
     if (body.byteLength > INLINE_BODY) return this.putBlob(body)
-    this.memory.bytes.set(body, at)
+    if (body.byteLength === 0) checkEmpty(body)
+    else this.memory.bytes.set(body, at)
     return body.byteLength
   }
 

@@ -1,3 +1,5 @@
+import { PullError } from './errors.js'
+
 /**
  * Node's Buffer with the methods that write and read one encoding. They are on the prototype in every release, but not in
  * @types/node; `write(string, at, 'latin1')` costs an encoding look-up more.
@@ -21,6 +23,19 @@ export interface Written {
   readonly first: number
   readonly second: number
   readonly doubles: Float64Array
+}
+
+/** Call with bytes that say that they are none. Throws if their memory is gone: what is sent without them would look whole. */
+export function checkEmpty(bytes: Uint8Array): void {
+  try {
+    bytes.at(0)
+  } catch {
+    throw lostBytes()
+  }
+}
+
+export function lostBytes(): PullError {
+  return new PullError('ERR_BODY_LENGTH_MISMATCH', 'the memory of the bytes was detached, or has shrunk')
 }
 
 /** Memory to write in: byte by byte, or several at once. */

@@ -2,6 +2,7 @@ import type * as contract from '../index.js'
 import type { Commands } from './commands.js'
 import { PullError, hush, refused } from './errors.js'
 import { RESET } from './layout.js'
+import { checkEmpty } from './raw.js'
 import type { Stream } from './stream.js'
 
 const DONE = Promise.resolve()
@@ -61,7 +62,8 @@ export class Writer implements contract.ResponseWriter {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
-    if (length === 0 || this.bodiless) return DONE
+    if (length === 0) return empty(chunk)
+    if (this.bodiless) return DONE
     if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
     this.commands.write(this.stream, chunk)
     this.queued += length
@@ -149,6 +151,16 @@ export class Writer implements contract.ResponseWriter {
 
   private mismatch(bytes: number): PullError {
     return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${bytes} bytes`)
+  }
+}
+
+/** The write of a chunk that says that it is empty. */
+function empty(chunk: Uint8Array | string): Promise<void> {
+  try {
+    if (typeof chunk !== 'string') checkEmpty(chunk)
+    return DONE
+  } catch (error) {
+    return refused(error)
   }
 }
 

@@ -8,6 +8,7 @@ import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
 import { PullError, settle } from './errors.js'
 import { Prepared, pairs } from './fields.js'
+import { checkEmpty, lostBytes } from './raw.js'
 import type { Writer } from './response.js'
 import type { Stream } from './stream.js'
 
@@ -132,19 +133,23 @@ async function openSource(body: Body): Promise<Source> {
 function viewOf(body: ArrayBuffer): Uint8Array {
   try {
     return new Uint8Array(body)
-  } catch (cause) {
-    throw new PullError('ERR_BODY_LENGTH_MISMATCH', 'the ArrayBuffer is detached', { cause })
+  } catch {
+    throw lostBytes()
   }
 }
 
-/** A body that is there whole, in pieces. Bytes that are detached meanwhile have the length 0, and end too early. */
+/** A body that is there whole, in pieces. */
 function pieceSource(body: string | Uint8Array): Source {
+  if (typeof body !== 'string' && body.length === 0) checkEmpty(body)
+  const size = body.length
   let at = 0
   return {
     length: Buffer.byteLength(body),
     next() {
-      if (at >= body.length) return { done: true, value: undefined }
-      const value = typeof body === 'string' ? textPiece(body, at) : body.subarray(at, at + PIECE)
+      if (at === size) return { done: true, value: undefined }
+      const end = Math.min(at + PIECE, size)
+      if (body.length < end) throw lostBytes()
+      const value = typeof body === 'string' ? textPiece(body, at) : body.subarray(at, end)
       at += value.length
       return { done: false, value }
     },
