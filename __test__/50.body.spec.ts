@@ -406,6 +406,21 @@ test('after the only chunk the rest is empty, however the body came', async (t) 
   }
 })
 
+test('a reader that was told of a failure has left: the next is told of the same', async (t) => {
+  const listener = await open(t, { limits: { bodyBytes: 4 } })
+  for (const way of ['for await', 'toWeb', 'toNode'] as const) {
+    const client = await RawClient.connect(portOf(listener))
+    await client.write(post('transfer-encoding: chunked\r\n') + '5\r\nabcde\r\n')
+    const request = await pull(listener)
+    const body = must(request.body)
+    await rejected(t, drainBody(way === 'for await' ? body : body[way]()), 'ERR_BODY_TOO_LARGE')
+    await rejected(t, body.text(), 'ERR_BODY_TOO_LARGE')
+    await rejected(t, body.nextChunk(), 'ERR_BODY_TOO_LARGE')
+    await request.stream.send(request.key, { status: 413 })
+    t.is((await client.response()).status, 413, way)
+  }
+})
+
 test('a toWeb that throws leaves the body', async (t) => {
   const { request } = await asked(t, 'TRACE / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc')
   t.throws(() => request.toWeb(), { instanceOf: TypeError })

@@ -262,7 +262,13 @@ export class RequestBody implements contract.RequestBody {
       {
         type: 'bytes',
         pull: async (controller) => {
-          const chunk = await (this.held = this.take())
+          let chunk: Uint8Array | null
+          try {
+            chunk = await (this.held = this.take())
+          } catch (error) {
+            if (!left) this.reader = null
+            throw error
+          }
           if (left) return
           this.held = null
           if (chunk !== null) return controller.enqueue(chunk)
