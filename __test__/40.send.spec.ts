@@ -253,6 +253,68 @@ for (const protocol of ['h1', 'h2'] as const) {
   })
 }
 
+for (const body of ['whole', ['in ', 'pieces']]) {
+  test(`the getters of a response are read once each: ${typeof body === 'string' ? 'a text' : 'a source'}`, async (t) => {
+    const { client, request } = await asked(t, get.replace('\r\n\r\n', '\r\nte: trailers\r\n\r\n'))
+    const reads: string[] = []
+    const read = <T>(name: string, value: T): T => {
+      reads.push(name)
+      return value
+    }
+    class Response {
+      get status() {
+        return read('status', 201)
+      }
+      get headers() {
+        return read('headers', { 'x-a': 'b' })
+      }
+      get body() {
+        return read('body', body)
+      }
+      get trailers() {
+        return read('trailers', typeof body === 'string' ? undefined : { 'x-t': 'c' })
+      }
+    }
+    await request.stream.send(request.key, new Response())
+    const { status, get: field, body: bytes, trailers } = await client.response()
+    t.deepEqual([status, field('x-a'), bytes.toString()], [201, 'b', [body].flat().join('')])
+    t.deepEqual(trailers, typeof body === 'string' ? [] : [['x-t', 'c']])
+    t.deepEqual(reads.sort(), ['body', 'headers', 'status', 'trailers'])
+  })
+}
+
+test('a getter that throws is a rejection, and the key still good', async (t) => {
+  const { client, request } = await asked(t, get)
+  for (const name of ['status', 'headers', 'body', 'trailers']) {
+    const response = { body: ['x'] }
+    Object.defineProperty(response, name, {
+      get() {
+        throw new Error(`by ${name}`)
+      },
+    })
+    await t.throwsAsync(request.stream.send(request.key, response), { message: `by ${name}` })
+  }
+  await request.stream.send(request.key, { body: 'the answer' })
+  t.is((await client.response()).body.toString(), 'the answer')
+})
+
+for (const how of ['send', 'start', 'upgrade'] as const) {
+  test(`a getter that answers has used the key of the ${how} that reads it`, async (t) => {
+    const { client, request } = await asked(t, get.replace('\r\n\r\n', '\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'))
+    const { stream, key } = request
+    let sent: Promise<unknown> | null = null
+    const head = {
+      get status() {
+        sent ??= stream.send(key, { body: 'by the getter' })
+        return undefined
+      },
+    }
+    await rejected(t, (async () => await stream[how](key, head))(), 'ERR_KEY_USED')
+    await sent
+    t.is((await client.response()).body.toString(), 'by the getter')
+  })
+}
+
 test('a file or blob whose exchange ends while it is opened', async (t) => {
   for (const body of [{ file: 'package.json' }, new Blob(['small'])]) {
     const { request } = await asked(t, get)

@@ -229,6 +229,19 @@ test('headers that use the server while they are read: what ends anything comes 
   }
 })
 
+test('trailers that reset the exchange while they are read', async (t) => {
+  const { client, request } = await asked(t, get)
+  const { stream, key } = request
+  const trailers = {
+    *[Symbol.iterator](): Generator<[string, string]> {
+      stream.reset()
+      yield ['x-t', 'it']
+    },
+  }
+  await rejected(t, stream.send(key, { body: 'x', trailers }), 'ERR_CLOSED')
+  await client.ended
+})
+
 test('prepareHead checks', (t) => {
   for (const headers of [{ 'x-a': 'b\r\nc' }, { 'x a': 'b' }, { 'x-a': '€' }] as Array<Record<string, string>>) {
     const error = t.throws(() => prepareHead(headers), { instanceOf: PullError })

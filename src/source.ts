@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
+import type { Head } from './commands.js'
 import { PullError, settle } from './errors.js'
 import { Prepared, pairs } from './fields.js'
 import { checkEmpty, lostBytes } from './raw.js'
@@ -21,6 +22,7 @@ const PIECE = 64 << 10
 
 type Chunk = Uint8Array | string
 type Body = contract.OutgoingResponse['body']
+type Trailers = contract.OutgoingResponse['trailers']
 
 interface Source {
   /** Bytes to come, or -1 when that is not known. */
@@ -31,8 +33,8 @@ interface Source {
 }
 
 /** Answers the current request of `stream`, whose key was checked, from a source. */
-export function sendSource(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
-  return settle(answer(stream, response))
+export function sendSource(stream: Stream, status: number, headers: Head, body: Body, trailers: Trailers): Promise<contract.Sent> {
+  return settle(answer(stream, status, headers, body, trailers))
 }
 
 /** Closes a body that nobody will read, unread: whoever makes it may wait for that. */
@@ -40,32 +42,33 @@ export function closeBody(body: Body): void {
   if (typeof body === 'object' && body !== null && !('file' in body)) openSource(body).then((source) => source.cancel(), ignore)
 }
 
-async function answer(stream: Stream, response: contract.OutgoingResponse): Promise<contract.Sent> {
+async function answer(stream: Stream, status: number, headers: Head, body: Body, trailers: Trailers): Promise<contract.Sent> {
   const { sequence } = stream
-  const bodiless = stream.isBodiless(response.status)
+  const bodiless = stream.isBodiless(status)
   // The key is taken while files are opened: a second answer is ERR_KEY_USED. Until something is queued it can be given back.
   stream.claim()
   let source: Source | null = null
   let writer: Writer
   try {
-    source = await openSource(response.body)
-    const small = source.length >= 0 && source.length <= SMALL && response.trailers === undefined && !bodiless
+    source = await openSource(body)
+    const small = source.length >= 0 && source.length <= SMALL && trailers === undefined && !bodiless
     const whole = small ? await readWhole(source) : null
+    const fields = trailers === undefined || typeof trailers === 'function' ? null : [...pairs(trailers)]
+    if (fields !== null) headers = announced(headers, fields)
+    // Last of what waits, or runs code of the caller's.
     const lost = stream.lost(sequence)
     if (lost !== null) throw lost
     if (whole !== null) {
       source.cancel()
       stream.unclaim(sequence)
-      return stream.sendWhole(response, whole)
+      return stream.sendWhole(status, headers, whole)
     }
-    if (response.trailers !== undefined && typeof response.trailers !== 'function') {
-      response = announced(response, [...pairs(response.trailers)])
-      stream.checkTrailers(response.trailers as contract.HeadersLike)
-    }
+    if (fields !== null) stream.checkTrailers(fields)
     // Behind the head there is no 100 any more, and HTTP/1.1 gives up the connection of a body that nobody has begun to read.
-    if (response.body instanceof RequestBody && !bodiless) response.body.ask()
+    if (body instanceof RequestBody && !bodiless) body.ask()
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
-    writer = stream.begin(response, source.length, response.trailers !== undefined)
+    writer = stream.begin(status, headers, source.length, trailers !== undefined)
+    trailers = fields ?? trailers
   } catch (error) {
     source?.cancel()
     stream.unclaim(sequence)
@@ -76,20 +79,19 @@ async function answer(stream: Stream, response: contract.OutgoingResponse): Prom
       source.cancel()
       reject(error)
     }
-    pump(writer, source, response.trailers).then(resolve, reject)
+    pump(writer, source, trailers).then(resolve, reject)
   })
 }
 
 /** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): a recipient may want to know. */
-function announced(response: contract.OutgoingResponse, trailers: (readonly [string, string])[]): contract.OutgoingResponse {
-  const { headers } = response
-  if (trailers.length === 0 || headers instanceof Prepared) return { ...response, trailers }
+function announced(headers: Head, trailers: (readonly [string, string])[]): Head {
+  if (trailers.length === 0 || headers instanceof Prepared) return headers
   const fields = headers === undefined ? [] : [...pairs(headers as contract.HeadersLike)]
   if (!fields.some(([name]) => name.toLowerCase() === 'trailer')) fields.push(['trailer', [...new Set(trailers.map(([name]) => name))].join(', ')])
-  return { ...response, headers: fields, trailers }
+  return fields
 }
 
-async function pump(writer: Writer, source: Source, trailers: contract.OutgoingResponse['trailers']): Promise<contract.Sent> {
+async function pump(writer: Writer, source: Source, trailers: Trailers): Promise<contract.Sent> {
   try {
     while (!writer.bodiless) {
       const { done, value } = await source.next()

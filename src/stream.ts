@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import type * as contract from '../index.js'
 import type { Receiver } from './body.js'
 import type { Connection } from './connection.js'
-import type { Commands } from './commands.js'
+import type { Commands, Head } from './commands.js'
 import { type Code, PullError, refused } from './errors.js'
 import * as fields from './fields.js'
 import { COMMAND, RESET } from './layout.js'
@@ -121,17 +121,22 @@ export class Stream implements contract.Stream {
   // ------------------------------------------------------------------------------------------- answers
 
   send(key: contract.RequestKey, response: contract.OutgoingResponse | globalThis.Response): Promise<contract.Sent> {
-    const misuse = this.misuse(key)
-    if (typeof response !== 'object' || response === null) return refused(misuse ?? noResponse(response))
-    const { body, trailers } = response as contract.OutgoingResponse
-    if (misuse !== null) {
-      if (misuse === this.failure) closeBody(body)
-      return refused(misuse)
+    if (typeof response !== 'object' || response === null) return refused(this.misuse(key) ?? noResponse(response))
+    try {
+      // Once each, and before anything else: they may be getters, which do what they like.
+      const { status, headers, body, trailers } = response as contract.OutgoingResponse
+      const misuse = this.misuse(key)
+      if (misuse !== null) {
+        if (misuse === this.failure) closeBody(body)
+        return refused(misuse)
+      }
+      const whole = trailers === undefined ? wholeOf(body) : null
+      return whole !== null && this.takesAtOnce(whole.length)
+        ? this.sendWhole(status ?? 200, headers, whole)
+        : sendSource(this, status ?? 200, headers, body, trailers)
+    } catch (error) {
+      return refused(error)
     }
-    const whole = trailers === undefined ? wholeOf(body) : null
-    return whole !== null && this.takesAtOnce(whole.length)
-      ? this.sendWhole(response, whole)
-      : sendSource(this, response as contract.OutgoingResponse)
   }
 
   /** May a body of this length be copied as a whole? If not, it goes out in pieces, as there is room for them. */
@@ -140,36 +145,31 @@ export class Stream implements contract.Stream {
     return length <= AT_ONCE || (this.place !== ON_H2 && length <= this.connection.listener.settings.limits.pendingWriteBytes)
   }
 
-  /** Sends a body that is there whole; the key was checked. */
-  sendWhole(response: contract.OutgoingResponse | globalThis.Response, body: string | Uint8Array): Promise<contract.Sent> {
-    const status = response.status ?? 200
-    try {
-      if (status !== 200) checkFinal(status, body.length)
-      const place = status === 204 ? this.place | NO_CONTENT : this.place
-      this.commands.send(this, status, response.headers as contract.HeadersLike, body, place, this.isBodiless(status))
-    } catch (error) {
-      return refused(error)
-    }
+  /** Sends a body that is there whole; the key was checked. Throws, with nothing queued, when it may not be sent so. */
+  sendWhole(status: number, headers: Head, body: string | Uint8Array): Promise<contract.Sent> {
+    if (status !== 200) checkFinal(status, body.length)
+    const place = status === 204 ? this.place | NO_CONTENT : this.place
+    this.commands.send(this, status, headers, body, place, this.isBodiless(status))
     this.state = ANSWERING
     return this.request!.answered()
   }
 
   start(key: contract.RequestKey, head: contract.ResponseHead): Writer {
+    if (typeof head !== 'object' || head === null) throw this.misuse(key) ?? noResponse(head)
+    const { status, headers } = head
     const misuse = this.misuse(key)
     if (misuse !== null) throw misuse
-    if (typeof head !== 'object' || head === null) throw noResponse(head)
-    return this.begin(head, -1, false)
+    return this.begin(status ?? 200, headers, -1, false)
   }
 
   /** Begins the answer to the current request, whose body has `length` bytes if that is known (else -1), `chunked` though it is. */
-  begin(head: contract.ResponseHead, length: number, chunked: boolean): Writer {
-    const status = head.status ?? 200
+  begin(status: number, headers: Head, length: number, chunked: boolean): Writer {
     checkFinal(status, length)
     const withoutBody = status === 204 || status === 205
     const bodiless = this.isBodiless(status)
     const place = (status === 204 ? this.place | NO_CONTENT : this.place) | (chunked ? IN_CHUNKS : 0)
     const told = status === 204 || (chunked && bodiless) ? -1 : length
-    const declared = this.commands.start(this, status, head.headers, told, place)
+    const declared = this.commands.start(this, status, headers, told, place)
     this.state = ANSWERING
     this.writer = new Writer(this, this.commands, withoutBody ? 0 : declared, bodiless)
     return this.writer
@@ -182,7 +182,7 @@ export class Stream implements contract.Stream {
   }
 
   /** Does the answer go without the body that it describes (RFC 9110 sections 9.3.2 and 15.4.5)? */
-  isBodiless(status: number | undefined): boolean {
+  isBodiless(status: number): boolean {
     return status === 304 || this.request!.isHead
   }
 
@@ -204,15 +204,16 @@ export class Stream implements contract.Stream {
   }
 
   upgrade(key: contract.RequestKey, head: contract.ResponseHead = {}): Promise<UpgradedStream> {
-    const misuse = this.misuse(key)
-    if (misuse !== null) return refused(misuse)
-    const request = this.request!
+    if (typeof head !== 'object' || head === null) return refused(this.misuse(key) ?? noResponse(head))
     try {
+      const { status, headers } = head
+      const misuse = this.misuse(key)
+      if (misuse !== null) throw misuse
+      const request = this.request!
       if (!request.upgradable) throw new PullError('ERR_NOT_UPGRADABLE', 'the request does not ask to leave HTTP')
       if (request.body?.isRead === false) throw new PullError('ERR_NOT_UPGRADABLE', 'the request body has not been read to its end')
-      const { status } = head
       if (status !== undefined) checkUpgrade(status, this.place !== ON_H2 && request.method !== 'CONNECT')
-      this.commands.upgrade(this, status ?? 0, head.headers, this.place | IN_UPGRADE)
+      this.commands.upgrade(this, status ?? 0, headers, this.place | IN_UPGRADE)
     } catch (error) {
       return refused(error)
     }
