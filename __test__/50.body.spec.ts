@@ -264,7 +264,7 @@ test('a limit that is none leaves the body to be read', async (t) => {
   const client = await RawClient.connect(portOf(listener))
   await client.write(`${post('content-length: 8\r\n')}the body`)
   const body = must((await pull(listener)).body)
-  for (const limit of [NaN, -1, '1k' as never]) {
+  for (const limit of [NaN, -1, '1k' as never, '5' as never, null as never]) {
     await rejected(t, body.text(limit), 'ERR_INVALID_OPTION')
     await rejected(t, body.discard(limit), 'ERR_INVALID_OPTION')
   }

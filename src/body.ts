@@ -367,7 +367,7 @@ export class RequestBody implements contract.RequestBody {
 }
 
 function checkLimit(limit: number): void {
-  if (!(limit >= 0)) throw invalid('limit', 'a number of bytes', limit)
+  if (typeof limit !== 'number' || !(limit >= 0)) throw invalid('limit', 'a number of bytes', limit)
 }
 
 function tooLarge(limit: number): PullError {
