@@ -491,8 +491,8 @@ export interface OutgoingResponse extends ResponseHead {
 }
 
 /**
- * A file, or a part of one. `start` and `end` are bytes, both inclusive, as in `fs.createReadStream`; what lies past the file's end is left
- * out, and an `end` before `start - 1` is ERR_INVALID_OPTION. Content-Length is set from the file's size; a
+ * A file, or a part of one. `start` and `end` are bytes, both inclusive, as in `fs.createReadStream`: whole numbers, of which `end` may be
+ * Infinity. What lies past the file's end is left out, and an `end` before `start - 1` is ERR_INVALID_OPTION. Content-Length is set from the file's size; a
  * device, a pipe, or a file that says 0 and is not empty, is sent without.
  */
 export interface FileBody {

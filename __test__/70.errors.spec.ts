@@ -53,6 +53,8 @@ const mistakes: Array<[title: string, code: string, act: (request: IncomingReque
   ['a prepared head that closes, in an interim response', 'ERR_INVALID_HEADER', ({ stream, key }) => stream.inform(key, 103, prepareHead({ connection: 'close' }) as never)],
   ['a prepared head with a length, in an interim response', 'ERR_INVALID_HEADER', ({ stream, key }) => stream.inform(key, 103, prepareHead({ 'content-length': '1' }) as never)],
   ['a response that is none', 'ERR_INVALID_OPTION', send(5)],
+  ['a file that starts at no byte', 'ERR_INVALID_OPTION', send({ body: { file: 'package.json', start: Infinity } })],
+  ['a file that ends at half a byte', 'ERR_INVALID_OPTION', send({ body: { file: 'package.json', end: 1.5 } })],
   ['a file range the wrong way round', 'ERR_INVALID_OPTION', send({ body: { file: 'package.json', start: 9, end: 2 } })],
   ['a trailer that is framing', 'ERR_INVALID_HEADER', send({ body: ['x'], trailers: { 'content-length': '1' } })],
   ['a list of trailers that has no pairs', 'ERR_INVALID_HEADER', send({ body: 'x', trailers: [5] })],

@@ -204,7 +204,7 @@ function iterableSource(body: AsyncIterable<Chunk> | Iterable<Chunk>): Source {
 
 async function fileSource({ file, start = 0, end = Infinity }: contract.FileBody): Promise<Source> {
   for (const [name, value] of Object.entries({ start, end })) {
-    if (!(Number.isInteger(value) || value === Infinity) || value < 0)
+    if (!(Number.isInteger(value) || (name === 'end' && value === Infinity)) || value < 0)
       throw new PullError('ERR_INVALID_OPTION', `'${name}' of a file body must be a whole number of bytes`)
   }
   if (end < start - 1) throw new PullError('ERR_INVALID_OPTION', `'end' of a file body (${end}) comes before its 'start' (${start})`)
