@@ -210,6 +210,15 @@ test('h2: a tunnel whose end waits for the peer is closed without an error', asy
   t.is(((await ended) as PullError).code, 'ERR_CLOSED')
 })
 
+test('h1: an upgrade whose head is none, or whose status is none, changes nothing', async (t) => {
+  const { client, request } = await asked(t, upgrade())
+  await rejected(t, request.stream.upgrade(request.key, null as never), 'ERR_INVALID_OPTION')
+  await rejected(t, request.stream.upgrade(request.key, { status: Symbol('101') as never }), 'ERR_INVALID_STATUS')
+  const tunnel = await request.stream.upgrade(request.key)
+  t.is((await client.response()).status, 101)
+  tunnel.destroy()
+})
+
 test('h1: a prepared head does not say what the stream is upgraded to', async (t) => {
   const { client, request } = await asked(t, upgrade())
   const wrongs: HeadersLike[] = [{ upgrade: 'other', connection: 'upgrade' }, { 'content-length': '1' }]

@@ -20,8 +20,8 @@ const shrunk = new (ArrayBuffer as unknown as new (length: number, options: obje
 const outOfBounds = new Uint8Array(shrunk, 2, 4)
 shrunk.resize(4)
 const mistakes: Array<[title: string, code: string, act: (request: IncomingRequest) => Promise<unknown>]> = [
-  ...[42, 0, -200, 99, 100, 103, 199, 600, 1000, 200.5, Number.NaN, Number.POSITIVE_INFINITY, '200'].map(
-    (status) => [`status ${typeof status} ${status}`, 'ERR_INVALID_STATUS', send({ status })] as (typeof mistakes)[number],
+  ...[Symbol('200'), 42, 0, -200, 99, 100, 103, 199, 600, 1000, 200.5, Number.NaN, Number.POSITIVE_INFINITY, '200'].map(
+    (status) => [`status ${typeof status} ${String(status)}`, 'ERR_INVALID_STATUS', send({ status })] as (typeof mistakes)[number],
   ),
   ['an ArrayBuffer that is detached', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detached })],
   ['a Uint8Array that is detached', 'ERR_BODY_LENGTH_MISMATCH', send({ body: detachedBytes })],
@@ -66,6 +66,7 @@ const mistakes: Array<[title: string, code: string, act: (request: IncomingReque
   ['an upgrade that was not asked for', 'ERR_NOT_UPGRADABLE', (request) => request.stream.upgrade(request.key)],
   ['a key that is made up', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send(987_654 as RequestKey, {})],
   ['a key that is no number', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send('key' as unknown as RequestKey, {})],
+  ['inform with a status that is no number', 'ERR_INVALID_STATUS', ({ stream, key }) => stream.inform(key, Symbol('103') as never)],
   ['start with a status of 42', 'ERR_INVALID_STATUS', async (request) => request.stream.start(request.key, { status: 42 })],
   ['start with a line break', 'ERR_INVALID_HEADER', async (request) => request.stream.start(request.key, { headers: { a: 'b\r\nc' } })],
   ['start with a made-up key', 'ERR_KEY_UNKNOWN', async ({ stream }) => stream.start(987_654 as RequestKey, {})],
