@@ -553,7 +553,7 @@ export interface UpgradedStream extends Duplex {
   readonly localPort: number | undefined
   readonly bytesRead: number
   readonly bytesWritten: number
-  /** As in net.Socket: 'timeout' is emitted after so long without a byte either way; nothing is closed. 0 turns it off. */
+  /** As in net.Socket: 'timeout' is emitted after so long without a byte either way; nothing is closed. 0 turns it off; over 24 days is 24 days. */
   setTimeout(milliseconds: number, listener?: () => void): this
   /** There for those that call it: TCP_NODELAY is always on. */
   setNoDelay(noDelay?: boolean): this

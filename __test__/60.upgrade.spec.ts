@@ -219,6 +219,21 @@ test('h1: an upgrade whose head is none, or whose status is none, changes nothin
   tunnel.destroy()
 })
 
+test('a timeout of a tunnel that is too long for a timer does not come at once', async (t) => {
+  const timeouts: number[] = []
+  const passed: Promise<unknown>[] = []
+  // In the order in which they are due.
+  for (const milliseconds of [2 ** 31, Infinity, 3]) {
+    const { request } = await asked(t, upgrade())
+    const tunnel = await request.stream.upgrade(request.key)
+    t.teardown(() => tunnel.destroy())
+    passed.push(once(tunnel, 'timeout').then(() => timeouts.push(milliseconds)))
+    tunnel.setTimeout(milliseconds)
+  }
+  await Promise.race(passed)
+  t.deepEqual(timeouts, [3])
+})
+
 test('h1: a prepared head does not say what the stream is upgraded to', async (t) => {
   const { client, request } = await asked(t, upgrade())
   const wrongs: HeadersLike[] = [{ upgrade: 'other', connection: 'upgrade' }, { 'content-length': '1' }]

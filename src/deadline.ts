@@ -3,7 +3,7 @@ import { invalid, onlyKnown } from './options.js'
 
 const DEFAULT_DEADLINE = 30_000
 /** A longer delay is not a timer's: setTimeout would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1
+export const LONGEST_TIMER = 2 ** 31 - 1
 
 /** Calls `expire` once, at the deadline of a drain or when its signal is aborted. Gives the function that calls it off. */
 export function armDeadline(options: contract.DrainOptions, expire: () => void): () => void {

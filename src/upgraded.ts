@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 
 import type * as contract from '../index.js'
 import { Receiver } from './body.js'
+import { LONGEST_TIMER } from './deadline.js'
 import { PullError } from './errors.js'
 import { RESET } from './layout.js'
 import type { Writer } from './response.js'
@@ -116,7 +117,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
 
   setTimeout(milliseconds: number, listener?: () => void): this {
     if (this.idle !== null) clearTimeout(this.idle)
-    this.idle = milliseconds > 0 ? setTimeout(() => this.emit('timeout'), milliseconds).unref() : null
+    this.idle = milliseconds > 0 ? setTimeout(() => this.emit('timeout'), Math.min(milliseconds, LONGEST_TIMER)).unref() : null
     if (listener !== undefined) {
       if (milliseconds > 0) this.once('timeout', listener)
       else this.off('timeout', listener)
