@@ -1,4 +1,5 @@
 // send: what is on the wire, when it resolves, and what becomes of it when the client does not read or goes.
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http2 from 'node:http2'
@@ -113,6 +114,45 @@ for (const how of ['the client goes', 'the request was a HEAD', 'the listener cl
     }
   })
 }
+
+test('a source is closed in the context that it was sent in', async (t) => {
+  const storage = new AsyncLocalStorage<string>()
+  const chunk = Buffer.alloc(100_000)
+  type Close = (store: string | undefined) => void
+  const sources: Record<string, (close: Close) => NonNullable<OutgoingResponse['body']>> = {
+    async *generator(close) {
+      try {
+        for (;;) yield chunk
+      } finally {
+        close(storage.getStore())
+      }
+    },
+    ReadableStream: (close) => new ReadableStream({ pull: (controller) => controller.enqueue(chunk), cancel: () => close(storage.getStore()) }),
+    Readable: (close) =>
+      new Readable({
+        read() {
+          this.push(chunk)
+        },
+        destroy(error, done) {
+          close(storage.getStore())
+          done(error)
+        },
+      }),
+  }
+  for (const [kind, make] of Object.entries(sources)) {
+    const { client, request } = await asked(t, get)
+    client.socket.pause()
+    let sending = Promise.resolve<unknown>(null)
+    const store = await new Promise((close) => {
+      storage.run('the sender', () => {
+        sending = request.stream.send(request.key, { body: make(close) })
+      })
+      client.reset()
+    })
+    t.is(store, 'the sender', kind)
+    await rejected(t, sending, 'ERR_PEER_CLOSED', 'ERR_PEER_RESET')
+  }
+})
 
 for (const kind of ['a Uint8Array', 'a ReadableStream'] as const) {
   const make = () => (kind === 'a Uint8Array' ? large : new Blob([large]).stream())

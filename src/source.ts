@@ -74,13 +74,13 @@ async function answer(stream: Stream, status: number, headers: Head, body: Body,
     stream.unclaim(sequence)
     throw error
   }
-  return new Promise((resolve, reject) => {
-    writer.onFail = (error) => {
-      source.cancel()
-      reject(error)
-    }
+  const sent = new Promise<contract.Sent>((resolve, reject) => {
+    writer.onFail = reject
     pump(writer, source, trailers).then(resolve, reject)
   })
+  // By a reaction: it runs in the context (AsyncLocalStorage) of who has sent it, the event that ends the exchange in another.
+  sent.catch(() => source.cancel())
+  return sent
 }
 
 /** With a `trailer` field that names what will follow (RFC 9110 section 6.6.2): a recipient may want to know. */
