@@ -138,6 +138,14 @@ test('close ends at once', async (t) => {
   t.is((await server.finished).completed, 0)
 })
 
+test('what is no number of requests is refused, whichever option says it', async (t) => {
+  for (const wrong of ['5' as never, 0, 1.5, NaN, null as never]) {
+    await rejected(t, serve({ port: 0, limits: { requestsInFlight: wrong } }, () => ({})), 'ERR_INVALID_OPTION')
+    await rejected(t, serve({ port: 0, limits: { requestsInFlight: wrong }, concurrency: 1 }, () => ({})), 'ERR_INVALID_OPTION')
+    await rejected(t, serve({ port: 0, concurrency: wrong }, () => ({})), 'ERR_INVALID_OPTION')
+  }
+})
+
 test('a misspelt option is named', async (t) => {
   const error = await rejected(t, serve({ port: 0, concurency: 1 } as ServeOptions, () => ({})), 'ERR_INVALID_OPTION')
   t.true(error.message.includes('concurency'))

@@ -21,10 +21,13 @@ const MAX_INT = 2 ** 31 - 1
 const KIB = 1 << 10
 const MIB = 1 << 20
 
+/** `limits.requestsInFlight`, by whichever name. */
+export const REQUESTS: Range = [Infinity, 1, Infinity]
+
 /** In the order of the native side. The reasons of the defaults are told in index.d.ts. */
 const LIMITS: Record<keyof contract.Limits, Range> = {
   connections: [65_536, 1, Infinity],
-  requestsInFlight: [Infinity, 1, Infinity],
+  requestsInFlight: REQUESTS,
   requestsPerConnection: [Infinity, 1, Infinity],
   headerBytes: [16 * KIB, KIB, MIB],
   headerCount: [100, 1, 1000],
@@ -131,7 +134,7 @@ function numbers<K extends string>(group: string, ranges: Record<K, Range>, give
   return Object.fromEntries(names.map((name) => [name, number(`${group}.${name}`, ranges[name], given[name])])) as Record<K, number>
 }
 
-function number(name: string, [fallback, least, most]: Range, given: number | undefined): number {
+export function number(name: string, [fallback, least, most]: Range, given: number | undefined): number {
   if (given === undefined) return fallback
   const whole = Number.isInteger(given) || (given === Infinity && most === Infinity)
   if (!whole || given < least || given > most) throw invalid(name, `a whole number from ${least} to ${most}`, given)

@@ -3,22 +3,23 @@
 import type * as contract from '../index.js'
 import { PullError } from './errors.js'
 import { listen } from './listener.js'
-import { OPTIONS, invalid, onlyKnown } from './options.js'
+import { OPTIONS, REQUESTS, invalid, number, onlyKnown } from './options.js'
 
 type Answer = contract.OutgoingResponse | globalThis.Response
 type Handler = (request: contract.IncomingRequest) => Answer | Promise<Answer>
 
 export async function serve(options: contract.ServeOptions, handler: Handler): Promise<contract.Server> {
   onlyKnown('options', options, [...OPTIONS, 'concurrency', 'signals', 'onError'])
-  const { concurrency = Infinity, signals = true, onError = printError, ...listenOptions } = options
+  const { concurrency, signals = true, onError = printError, ...listenOptions } = options
   if (typeof handler !== 'function') throw invalid('handler', 'a function', handler)
   if (typeof onError !== 'function') throw invalid('onError', 'a function', onError)
   if (typeof signals !== 'boolean') throw invalid('signals', 'true or false', signals)
-  if (concurrency !== Infinity && !(Number.isInteger(concurrency) && concurrency >= 1))
-    throw invalid('concurrency', 'a whole number from 1 to Infinity', concurrency)
   const { limits = {} } = listenOptions
   if (typeof limits !== 'object' || limits === null) throw invalid('limits', 'an object', limits)
-  const requestsInFlight = Math.min(concurrency, limits.requestsInFlight ?? Infinity)
+  const requestsInFlight = Math.min(
+    number('concurrency', REQUESTS, concurrency),
+    number('limits.requestsInFlight', REQUESTS, limits.requestsInFlight),
+  )
   const listener = await listen({ ...listenOptions, limits: { ...limits, requestsInFlight } })
   return new Server(listener, handler, onError, signals)
 }
