@@ -583,13 +583,16 @@ export interface ServeOptions extends ListenOptions {
   concurrency?: number | undefined
   /** Drain on SIGTERM and SIGINT, and close on the second one. Default true. The handlers are removed when the listener has ended. */
   signals?: boolean | undefined
-  /** What the handler threw, or why a response could not be sent; `request` is null for a fault of a connection. Default: console.error, but for what the peer did. */
+  /** What the handler threw, or why a response could not be sent; `request` is null for a fault of a connection or of the listener. Default: console.error, but for what the peer did. */
   onError?: ((error: unknown, request: IncomingRequest | null) => void) | undefined
 }
 
 export interface Server {
   readonly listener: Listener
-  /** Resolves when the listener has drained or closed and every handler's answer is settled. */
+  /**
+   * Resolves when the listener has drained or closed and every handler's answer is settled. Rejects with ERR_IO, as do `drain` and `close`,
+   * when the I/O loops have ended by a fault of this library.
+   */
   readonly finished: Promise<DrainReport>
   drain(options?: DrainOptions): Promise<DrainReport>
   close(): Promise<void>

@@ -55,17 +55,18 @@ const faults: Array<[title: string, points: string[], expected: Pick<Told, 'vict
 ]
 
 async function inject(t: ExecutionContext, points: string[], how: { rounds: number; ioThreads: number; ownEvent?: boolean }): Promise<Told> {
-  t.timeout(120_000)
-  const fault = JSON.stringify({ points, ...how })
-  const { code, stdout, stderr } = await program(
-    t,
-    '__test__/_faults-program.ts',
-    { FAULT: fault, HYPERPULL_ADDON: addon, RUST_BACKTRACE: '0' },
-    ['--import', './scripts/with-addon.js'],
-  ).ended
-  t.is(code, 0, stderr)
+  const { stderr, ...told } = await run(t, '__test__/_faults-program.ts', { points, ...how })
   for (const point of points) t.is(stderr.split(`injected at ${point}`).length, how.rounds + 1, stderr)
-  return JSON.parse(stdout)
+  return told as Told
+}
+
+/** What a program prints that is told of its fault. */
+async function run(t: ExecutionContext, file: string, fault: object): Promise<{ stderr: string }> {
+  t.timeout(120_000)
+  const env = { FAULT: JSON.stringify(fault), HYPERPULL_ADDON: addon, RUST_BACKTRACE: '0' }
+  const { code, stdout, stderr } = await program(t, file, env, ['--import', './scripts/with-addon.js']).ended
+  t.is(code, 0, stderr)
+  return { stderr, ...JSON.parse(stdout) }
 }
 
 for (const ioThreads of [1, 0]) {
@@ -93,6 +94,15 @@ for (const ioThreads of [1, 0]) {
     t.like(told, { victims: ['lost'], closes: ['internal fault: the I/O loop has ended'], served: 'ERR_IO', after: 'lost', anew: '/anew 300000', uncaught: [] })
     t.like(told.left, { connectionsOpen: 0, requestsInFlight: 0 })
   })
+}
+
+for (const ioThreads of [1, 0]) {
+  for (const looks of [true, false]) {
+    test(`ioThreads: ${ioThreads}: a panic that ends the only I/O loop of a serve() whose end is ${looks ? '' : 'not '}waited for`, async (t) => {
+      const { stderr, ...told } = await run(t, '__test__/_faults-serve-program.ts', { point: 'loop', ioThreads, looks })
+      t.deepEqual(told as object, { errors: ['ERR_IO of no request'], finished: looks ? 'ERR_IO' : 'unknown', signalHandlers: 0 })
+    })
+  }
 }
 
 test('a panic that ends an I/O thread ends its connections, and the other thread goes on', async (t) => {

@@ -1,7 +1,7 @@
 // Built on the public interface alone: what this loop does, any program can.
 
 import type * as contract from '../index.js'
-import { PullError } from './errors.js'
+import { PullError, settle } from './errors.js'
 import { listen } from './listener.js'
 import { OPTIONS, REQUESTS, invalid, number, onlyKnown } from './options.js'
 
@@ -38,26 +38,30 @@ class Server implements contract.Server {
     signals: boolean,
   ) {
     // After its end, a drain tells what became of it.
-    this.finished = this.accept().then(() => listener.drain())
+    this.finished = settle(this.accept().then(() => listener.drain()))
     if (signals) this.drainOnSignals()
   }
 
-  async drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
-    await this.listener.drain(options)
-    return this.finished
+  drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
+    return settle(this.listener.drain(options).then(() => this.finished))
   }
 
-  async close(): Promise<void> {
-    await this.listener.close()
-    await this.finished
+  close(): Promise<void> {
+    return settle(this.listener.close().then(() => this.finished.then(() => {})))
   }
 
   /** Every connection, until the listener drains; then until the last of them has ended. */
   private async accept(): Promise<void> {
     this.loops++
-    for await (const connection of this.listener) void this.connection(connection)
-    this.ended()
-    await this.served
+    try {
+      for await (const connection of this.listener) void this.connection(connection)
+    } catch (error) {
+      this.report(error, null)
+      throw error
+    } finally {
+      this.ended()
+      await this.served
+    }
   }
 
   private async connection(connection: contract.Connection): Promise<void> {
@@ -124,9 +128,10 @@ class Server implements contract.Server {
       asked = true
     }
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal)
-    this.finished.finally(() => {
+    const off = (): void => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, onSignal)
-    })
+    }
+    this.finished.then(off, off)
   }
 }
 
