@@ -232,6 +232,46 @@ test('headers that use the server while they are read: what ends anything comes 
   }
 })
 
+test('headers that have others checked while they are read keep the length that they declare', async (t) => {
+  const other = await asked(t, get)
+  const uses: Array<() => unknown> = [
+    () => prepareHead({}),
+    () => prepareHead({ 'content-length': '7' }),
+    () => other.request.stream.inform(other.request.key, 103, { link: '</a>' }),
+  ]
+  for (const use of uses) {
+    const headers = (...fields: Array<[string, string]>) => ({
+      *[Symbol.iterator](): Generator<[string, string]> {
+        yield* fields
+        use()
+        yield ['x-after', 'it']
+      },
+    })
+    const { client, request } = await asked(t, get)
+    const { stream, key } = request
+    await rejected(t, stream.send(key, { headers: headers(['content-length', '4']), body: 'seventy' }), 'ERR_BODY_LENGTH_MISMATCH')
+    await stream.send(key, { headers: headers(['x-before', 'it']), body: 'four' })
+    t.is((await client.response()).body.toString(), 'four')
+  }
+})
+
+test('a head that is prepared while another is does not make that one fit HTTP/2', async (t) => {
+  const listener = await open(t)
+  const client = h2Client(portOf(listener))
+  t.teardown(() => client.close())
+  const reply = client.fetch()
+  const { stream, key } = await pull(listener)
+  const headers = prepareHead({
+    *[Symbol.iterator](): Generator<[string, string]> {
+      yield ['connection', 'close']
+      prepareHead({})
+    },
+  })
+  await rejected(t, stream.send(key, { headers }), 'ERR_INVALID_HEADER')
+  await stream.send(key, {})
+  await reply
+})
+
 test('trailers that reset the exchange while they are read', async (t) => {
   const { client, request } = await asked(t, get)
   const { stream, key } = request

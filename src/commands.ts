@@ -3,9 +3,9 @@
 
 import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
-import { IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, Prepared, declaredLength, encodeFields, encodeLength } from './fields.js'
+import { FieldMemory, IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, Prepared, encodeFields, encodeLength } from './fields.js'
 import * as layout from './layout.js'
-import { Memory, checkEmpty } from './raw.js'
+import { checkEmpty } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
@@ -40,7 +40,7 @@ export type Head = HeadersLike | PreparedHead | undefined
 export class Commands {
   /** The first is the queue's own. The native side clears it when it takes what is queued. */
   readonly records = new Uint32Array((1 + RECORDS) * WORDS)
-  readonly memory = new Memory(BYTES)
+  readonly memory = new FieldMemory(BYTES)
   /** The body that has just been put, when it travels apart. */
   private blob: Uint8Array | null = null
   /** Heads that the loop was told of. */
@@ -154,7 +154,7 @@ export class Commands {
   private putHead(at: number, headers: Head, place: number): number {
     if (headers === undefined || this.headFlag !== 0) return at
     at = this.encode(at, headers as HeadersLike, place)
-    this.declared = declaredLength
+    this.declared = this.memory.declaredLength
     return at
   }
 

@@ -97,8 +97,13 @@ for (const [number, text] of HEADER_NAMES.entries()) spellings.set(text, new Fie
 /** The spelling used last of each length: a program has few names, and a look-up in a map costs 100 instructions. */
 const recent = new Array<FieldName>(32).fill(spellings.get('date')!)
 
-/** The content-length that the section encoded last declared, or -1. A second result, which costs no object. */
-export let declaredLength = -1
+/** Memory for field sections. Code of the caller's may run between two fields, and have others written: each memory has its own. */
+export class FieldMemory extends Memory {
+  /** Of the section written last: the content-length that it declares, or -1. */
+  declaredLength = -1
+  /** And whether it has fields that HTTP/2 does not. */
+  hop = false
+}
 
 /** Headers that were checked and encoded once. */
 export class Prepared {
@@ -113,19 +118,17 @@ export class Prepared {
 }
 
 let preparedCount = 0
-let hopSeen = false
 
 export function prepareHead(headers: HeadersLike): contract.PreparedHead {
-  const memory = new Memory(1 << 16)
-  hopSeen = false
+  const memory = new FieldMemory(1 << 16)
   const end = encodeFields(memory, 0, memory.bytes.length, headers, 0)
-  const prepared = new Prepared(preparedCount++, new Uint8Array(memory.bytes.subarray(0, end)), declaredLength, hopSeen)
+  const prepared = new Prepared(preparedCount++, new Uint8Array(memory.bytes.subarray(0, end)), memory.declaredLength, memory.hop)
   return prepared as unknown as contract.PreparedHead
 }
 
 /** Writes `headers` from `at` and gives the offset behind them. Throws ERR_INVALID_HEADER. */
-export function encodeFields(out: Memory, at: number, end: number, headers: HeadersLike, place: number): number {
-  declaredLength = -1
+export function encodeFields(out: FieldMemory, at: number, end: number, headers: HeadersLike, place: number): number {
+  out.declaredLength = -1
   checkSection(headers)
   if ((headers as Iterable<never>)[Symbol.iterator] !== undefined) {
     for (const pair of headers as Iterable<readonly [string, string]>) {
@@ -167,12 +170,12 @@ function checkPair(pair: readonly [string, string]): void {
 }
 
 /** Writes the content-length of a body whose length is known. */
-export function encodeLength(out: Memory, at: number, length: number): number {
-  declaredLength = -1
+export function encodeLength(out: FieldMemory, at: number, length: number): number {
+  out.declaredLength = -1
   return encodeField(out, at, out.bytes.length, 'content-length', length, 0)
 }
 
-function encodeField(out: Memory, at: number, end: number, name: string, value: string | number, place: number): number {
+function encodeField(out: FieldMemory, at: number, end: number, name: string, value: string | number, place: number): number {
   const near = recent[name.length & 31]
   const field = near.spelling === name ? near : fieldName(name)
   let known = field.last
@@ -188,7 +191,7 @@ function recall(field: FieldName, value: string | number): Written | null {
   return known
 }
 
-function encodeNew(out: Memory, start: number, end: number, field: FieldName, value: string | number, place: number): number {
+function encodeNew(out: FieldMemory, start: number, end: number, field: FieldName, value: string | number, place: number): number {
   if (typeof value !== 'string') {
     if (typeof value !== 'number')
       throw new PullError('ERR_INVALID_HEADER', `the value of '${field.text}' must be a string, a number or an array of strings`)
@@ -196,7 +199,7 @@ function encodeNew(out: Memory, start: number, end: number, field: FieldName, va
   }
   // RFC 9110 section 5.5: white space around a value is not part of it (and on HTTP/2 malformed).
   if (value.charCodeAt(0) <= 32 || value.charCodeAt(value.length - 1) <= 32) value = value.replace(/^[\t ]+|[\t ]+$/g, '')
-  if (field.role !== PLAIN && !admit(field, value, place)) return start
+  if (field.role !== PLAIN && !admit(out, field, value, place)) return start
 
   const length = value.length
   const named = field.code >= KNOWN ? 0 : field.text.length
@@ -259,14 +262,14 @@ function newSpelling(name: string): FieldName {
 }
 
 /** Fields that mean something to the framing: throws if this one may not stand here; false if it is to be left out. */
-function admit(field: FieldName, value: string, place: number): boolean {
+function admit(out: FieldMemory, field: FieldName, value: string, place: number): boolean {
   const name = field.text
   switch (field.role) {
     case HEAD_ONLY:
       if ((place & IN_TRAILERS) !== 0) throw misplaced(name, 'trailers (RFC 9110 section 6.5.1)')
       return true
     case LENGTH:
-      return admitLength(value, place)
+      return admitLength(out, value, place)
     case CONNECTION:
     case HOP:
       // Leaving HTTP is hyperpull's to say, and what for, the caller's, on HTTP/1.1.
@@ -276,20 +279,20 @@ function admit(field: FieldName, value: string, place: number): boolean {
       if ((place & (IN_TRAILERS | IN_INTERIM)) !== 0) throw misplaced(name, 'trailers or an interim response')
       if (field.role === CONNECTION && !CONNECTION_VALUE.test(value))
         throw new PullError('ERR_INVALID_HEADER', `'connection' may be 'close', 'keep-alive' or 'upgrade'`)
-      hopSeen = true
+      out.hop = true
       return true
     default:
       throw new PullError('ERR_INVALID_HEADER', `'${name}' is set by hyperpull`)
   }
 }
 
-function admitLength(value: string, place: number): boolean {
+function admitLength(out: FieldMemory, value: string, place: number): boolean {
   if ((place & (IN_TRAILERS | IN_INTERIM | IN_UPGRADE)) !== 0)
     throw misplaced('content-length', 'trailers, an interim response or an upgrade (RFC 9110 section 8.6)')
   const length = /^[0-9]{1,15}$/.test(value) ? Number(value) : NaN
   if (Number.isNaN(length)) throw new PullError('ERR_INVALID_HEADER', `${JSON.stringify(value)} is not a content-length`)
-  if (declaredLength !== -1) throw new PullError('ERR_INVALID_HEADER', 'content-length is given twice')
-  declaredLength = length
+  if (out.declaredLength !== -1) throw new PullError('ERR_INVALID_HEADER', 'content-length is given twice')
+  out.declaredLength = length
   return (place & NO_CONTENT) === 0
 }
 
