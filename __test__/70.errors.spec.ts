@@ -65,7 +65,14 @@ const mistakes: Array<[title: string, code: string, act: (request: IncomingReque
   ['inform with a line break', 'ERR_INVALID_HEADER', (request) => request.stream.inform(request.key, 103, { link: 'a\nb' })],
   ['an upgrade that was not asked for', 'ERR_NOT_UPGRADABLE', (request) => request.stream.upgrade(request.key)],
   ['a key that is made up', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send(987_654 as RequestKey, {})],
-  ['a key that is no number', 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send('key' as unknown as RequestKey, {})],
+  ...['key', Symbol('key'), 5n, null, undefined].flatMap((key) => {
+    const wrong = key as unknown as RequestKey
+    return [
+      [`a key that is no number but a ${typeof key}`, 'ERR_KEY_UNKNOWN', ({ stream }) => stream.send(wrong, {})],
+      [`inform with a ${typeof key}`, 'ERR_KEY_UNKNOWN', ({ stream }) => stream.inform(wrong, 103)],
+      [`upgrade with a ${typeof key}`, 'ERR_KEY_UNKNOWN', ({ stream }) => stream.upgrade(wrong)],
+    ] as typeof mistakes
+  }),
   ['inform with a status that is no number', 'ERR_INVALID_STATUS', ({ stream, key }) => stream.inform(key, Symbol('103') as never)],
   ['start with a status of 42', 'ERR_INVALID_STATUS', async (request) => request.stream.start(request.key, { status: 42 })],
   ['start with a line break', 'ERR_INVALID_HEADER', async (request) => request.stream.start(request.key, { headers: { a: 'b\r\nc' } })],

@@ -257,7 +257,8 @@ export class Stream implements contract.Stream {
 
   private refusal(key: contract.RequestKey): PullError | null {
     if (this.state === LOST && key === this.keyOf(this.sequence)) return this.failure
-    if (Math.floor(key / KEY_SPAN) !== this.serial) return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
+    if (typeof key !== 'number' || Math.floor(key / KEY_SPAN) !== this.serial)
+      return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
     return new PullError('ERR_KEY_USED', 'the request that the key names has its answer')
   }
 
