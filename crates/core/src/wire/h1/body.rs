@@ -19,6 +19,7 @@ use crate::{
     config::{LEAST_BUFFERED, Limits},
     error::{Code, Error},
     event::Event,
+    exchange::Exchange,
     io::{
         room,
         transport::{Fault, Traffic, poll_read},
@@ -106,14 +107,16 @@ impl RequestBytes {
         self.outcome = Some(outcome);
     }
 
-    /// Takes what has come; false when more must be read for anything to happen.
-    fn decode(&mut self, incoming: &mut BytesMut, limits: &Limits) -> Result<bool, Error> {
+    /// Takes what has come, of a body that is over its limit no more; false when more must be read for anything to
+    /// happen.
+    fn decode(&mut self, incoming: &mut BytesMut, exchange: &mut Exchange, limits: &Limits) -> Result<bool, Error> {
         match &mut self.coming {
             Coming::Nothing => Ok(false),
             Coming::Length(_) if incoming.is_empty() => Ok(false),
             Coming::Length(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(incoming.len());
                 *left -= take as u64;
+                exchange.received(take, limits.body_bytes)?;
                 self.received.push(incoming.split_to(take).freeze());
                 if matches!(self.coming, Coming::Length(0)) {
                     self.end(Ok(None));
@@ -123,6 +126,7 @@ impl RequestBytes {
             Coming::Chunked(chunked) => match chunked.decode(incoming, limits)? {
                 Decoded::Partial => Ok(false),
                 Decoded::Data(bytes) => {
+                    exchange.received(bytes.len(), limits.body_bytes)?;
                     self.received.push(bytes);
                     Ok(true)
                 }
@@ -200,7 +204,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let most = read_ahead(limits).saturating_sub(current.exchange.held());
         while body.is_coming() && body.received.len() < most {
             let before = body.received.len();
-            let mut step = body.decode(&mut self.incoming, limits);
+            let mut step = body.decode(&mut self.incoming, &mut current.exchange, limits);
             if matches!(step, Ok(false)) && body.is_coming() {
                 if self.eof {
                     let left = "the peer closed the connection in the middle of a body";
@@ -215,13 +219,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                         }
                         Poll::Ready(read) => self.eof = read? == 0,
                     }
+                    // A body of known length was read to where it stays.
+                    let in_place = body.received.len() - before;
+                    step = current.exchange.received(in_place, limits.body_bytes).map(|()| true);
                 }
             }
-            let more = body.received.len() - before;
-            if more > 0 {
+            if body.received.len() > before {
                 self.waiting_since = now;
-                step =
-                    step.and_then(|more_to_do| current.exchange.received(more, limits.body_bytes).map(|()| more_to_do));
             }
             if let Err(error) = step {
                 body.end(Err(error));
