@@ -1,6 +1,7 @@
 // Each limit from outside: what is on it is let in, what is one over it gets its answer.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import type { Connection, IncomingRequest, Limits, Listener } from '../index.js'
@@ -184,6 +185,25 @@ test('connections: one over waits in the backlog', async (t) => {
   clients[0]!.close()
   const request = await third
   t.is((request.stream.connection.remote as { port: number }).port, clients[2]!.port)
+})
+
+// Serial: the rounds of the event loop are everybody's.
+test.serial('a loop with one place for a connection left and none for a request waits like any other', async (t) => {
+  const listener = await open(t, { ioThreads: 0, limits: { connections: 3, requestsInFlight: 1 } })
+  const clients = await Promise.all([0, 1].map(() => RawClient.connect(portOf(listener))))
+  for (const client of clients) await client.write(get)
+  const request = await pull(listener)
+  const held = pull(listener)
+  const waiting = watch(held)
+  await soon(() => listener.stats().connectionsOpen === 2)
+  const rounds = (): number => performance.nodeTiming.uvMetricsInfo.loopCount
+  const before = rounds()
+  await setTimeout(100)
+  t.true(rounds() - before < 20, `${rounds() - before} rounds of the event loop in which nothing happened`)
+  t.false(waiting.settled)
+  await request.stream.send(request.key, {})
+  await (await held).stream.send((await held).key, {})
+  for (const client of clients) t.is((await client.response()).status, 200)
 })
 
 test('connections: no more than the open-file limit leaves, so that the process can open files still', async (t) => {

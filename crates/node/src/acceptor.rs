@@ -32,7 +32,7 @@ pub struct Acceptor {
     listener: Listener,
     /// The listener has not said yet that there is nobody.
     ready: bool,
-    /// Nothing is accepted before.
+    /// Nothing is accepted before. Only while it is ready: who is waited for is there.
     retry_at: Option<Instant>,
     /// The others have been let go first, and the next connection is for this loop if it is still there.
     yielded: bool,
@@ -78,9 +78,14 @@ impl Acceptor {
         self.retry_at
     }
 
+    /// Somebody may have come, and it is the time to look.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.ready && self.retry_at.is_none_or(|at| at <= now)
+    }
+
     /// The next connection. None: nobody has come, or it is not the time.
     pub fn accept(&mut self, now: Instant) -> Option<(Stream, Ends)> {
-        if self.retry_at.is_some_and(|at| now < at) {
+        if !self.is_ready(now) {
             return None;
         }
         self.retry_at = None;

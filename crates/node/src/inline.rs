@@ -55,7 +55,7 @@ impl Inline {
         });
         let woken = inline.clone();
         let watch = Watch::new(env, descriptor, Rc::new(move |found| woken.woken(found))).map_err(failed)?;
-        watch.set_timer(Some(Duration::ZERO));
+        watch.call_soon();
         // It is the first.
         let _ = inline.watch.set(watch);
         Ok(inline)
@@ -100,7 +100,10 @@ impl Inline {
     /// Has the event loop come back in time.
     fn follow(&self, io_loop: &IoLoop) {
         let due = io_loop.due();
-        if due != self.timer.replace(due)
+        if due.is_some_and(|due| due <= io_loop.now) {
+            // Not by a timer: one that is set for now whenever it fires is all that the event loop comes to.
+            self.call_soon();
+        } else if due != self.timer.replace(due)
             && let Some(watch) = self.watch.get()
         {
             watch.set_timer(due.map(|due| due.saturating_duration_since(Instant::now())));

@@ -254,12 +254,9 @@ impl IoLoop {
         }
     }
 
-    /// JavaScript wants a connection, and there is a place for one.
+    /// JavaScript wants a connection.
     fn wants_connection(&self) -> bool {
-        self.acceptor.is_some()
-            && self.connection_credits > 0
-            && self.held_connections.is_empty()
-            && self.enter(&self.shared.connections)
+        self.acceptor.is_some() && self.connection_credits > 0 && self.held_connections.is_empty()
     }
 
     /// Accepts what is there. A panic in there costs one connection at most, and is waited out like any other failure.
@@ -278,6 +275,13 @@ impl IoLoop {
     fn accept_while_wanted(&mut self) {
         for _ in 0..ACCEPTS_A_ROUND {
             if !self.wants_connection() {
+                return self.shared.set_load(self.index, None);
+            }
+            // A place that is taken for nobody and given back would wake who waits at a gate, for ever if that is this loop.
+            if !self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_ready(self.now)) {
+                return self.shared.set_load(self.index, Some(self.open));
+            }
+            if !self.enter(&self.shared.connections) {
                 return self.shared.set_load(self.index, None);
             }
             let place = Place::taken(&self.shared);
