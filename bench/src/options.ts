@@ -23,7 +23,7 @@ const usage = `npm run bench -- [options]
   --peer NAME,..       these servers, not all
   --requests N         requests of a round (100 000); scenarios of large ones make a share of it
   --rounds N           rounds of each scenario, the servers in turn in each (5)
-  --counted N          requests whose instructions valgrind counts where perf cannot (20 000; 0: none)
+  --counted N          requests whose instructions valgrind counts where perf cannot (20 000, and 24 of each connection; 0: none)
   --json FILE          writes the results; scenarios that FILE has already are replaced, the others stay
   --svg FILE           draws the chart
   --readme             writes the results into bench/README.md

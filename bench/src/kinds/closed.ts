@@ -11,6 +11,9 @@ import { found } from '../peers.ts'
 import type { Server } from '../server.ts'
 import type { Run } from '../run.ts'
 
+/** Requests of one connection at least that are counted, so that its first is not most of what is. */
+const COUNTED_EACH = 24
+
 /** Where a pinned server and its load run. */
 const SERVER_CPU = ['taskset', '-c', '0']
 const LOAD_CPU = ['taskset', '-c', availableParallelism() > 1 ? '1' : '0']
@@ -27,8 +30,8 @@ export async function closed(run: Run): Promise<void> {
   })
   await run.rounds(servers, (server) => measured(server, traffic, requests, under))
   await servers[Symbol.asyncDispose]()
-  const counted = Math.min(options.counted, requests)
-  if (counted > 0 && run.counts) {
+  if (options.counted > 0 && run.counts) {
+    const counted = Math.min(Math.max(options.counted, COUNTED_EACH * traffic.connections), requests)
     for (const { peer } of servers.list) await run.attempt(peer, async () => run.add(peer, await count(run, peer, counted)))
   }
 }
