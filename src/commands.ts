@@ -86,8 +86,7 @@ export class Commands {
 
   /** Body or tunnel bytes. They are copied before it returns. */
   write(exchange: Exchange, chunk: Body): void {
-    const length = this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk, true)
-    if (length > INLINE_BODY) this.flush()
+    this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk, true)
   }
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
