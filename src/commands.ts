@@ -99,7 +99,7 @@ export class Commands {
   }
 
   /**
-   * Queues a command with a head and a body, and gives the body's length. Throws, with nothing queued, when it may not be.
+   * Queues a command with a head and a body. Throws, with nothing queued, when it may not be.
    * `length`: that of a body which will follow, or -1.
    */
   private put(
@@ -111,7 +111,7 @@ export class Commands {
     length: number,
     body: Body,
     exempt: boolean,
-  ): number {
+  ): void {
     const start = this.begin(headers, place)
     const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length, place)
     const size = this.putBody(head, body)
@@ -133,7 +133,6 @@ export class Commands {
     records[QUEUE_RECORDS] = count
     records[QUEUE_BYTES] = size <= INLINE_BODY ? head + size : head
     this.arrange()
-    return size
   }
 
   /** Writes fields from `at`. They may be read by code of the caller's: an iterator, a getter, which must not write here meanwhile. */
