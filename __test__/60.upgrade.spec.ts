@@ -1,4 +1,5 @@
 // Leaving HTTP: 101, CONNECT, extended CONNECT.
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { readSync, writeSync } from 'node:fs'
 import http from 'node:http'
@@ -97,6 +98,61 @@ test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
     if (received === 64 << 20) break
   }
   t.is(received, 64 << 20)
+})
+
+test('h1: a tunnel that is paused brings what is there already, and little more', async (t) => {
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  const total = 8 << 20
+  const writing = client.write(Buffer.alloc(total))
+  let received = 0
+  tunnel.on('data', (data: Buffer) => {
+    if (received === 0) tunnel.pause()
+    received += data.length
+  })
+  await once(tunnel, 'pause')
+  await barrier(listener)
+  t.true(tunnel.bytesRead <= 256 << 10, `${tunnel.bytesRead} bytes were brought`)
+  t.is(tunnel.bytesRead, received + tunnel.readableLength)
+  tunnel.resume()
+  while (received < total) await once(tunnel, 'data')
+  await writing
+  t.is(tunnel.bytesRead, total)
+})
+
+test('h1: what is written to a tunnel while it is corked goes out in order, small and large', async (t) => {
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  for (const large of [10, 100_000]) {
+    const before = tunnel.bytesWritten
+    tunnel.cork()
+    const written = ['one,', Buffer.from('two,'), Buffer.alloc(0), 'ü'.repeat(large), ';'].map(
+      (chunk) => new Promise<void>((resolve, reject) => tunnel.write(chunk, (error) => (error ? reject(error) : resolve()))),
+    )
+    tunnel.uncork()
+    const expected = Buffer.from(`one,two,${'ü'.repeat(large)};`)
+    t.is(Buffer.from(await client.until(';'), 'latin1').toString(), expected.toString())
+    await Promise.all(written)
+    t.is(tunnel.bytesWritten - before, expected.length)
+  }
+})
+
+test('what a tunnel brings is told in the context (AsyncLocalStorage) of who reads it', async (t) => {
+  const storage = new AsyncLocalStorage<string>()
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  const seen: Array<string | undefined> = []
+  storage.run('reader', () => tunnel.on('data', () => seen.push(storage.getStore())).on('end', () => seen.push(storage.getStore())))
+  for (let i = 0; i < 3; i++) {
+    const data = once(tunnel, 'data')
+    await client.write('x')
+    await data
+  }
+  client.finish()
+  await once(tunnel, 'end')
+  t.deepEqual(seen, Array(4).fill('reader'))
 })
 
 test('h1: half-close works in both directions', async (t) => {

@@ -16,14 +16,29 @@ type Tell = (taken: number, waits: boolean, full: boolean) => void
 const NOT_ASCII = /[^\x00-\x7f]/
 const { latin1Write, utf8Slice } = Buffer.prototype as RawBuffer
 
+/** Who takes what comes of one exchange: of its body, or of its tunnel. */
+export interface Receiver {
+  readonly sequence: number
+  /** All of it has been taken. */
+  readonly ended: boolean
+  /** `full`: no more come until some have been taken. */
+  chunk(bytes: Uint8Array, full: boolean): void
+  /** It is complete. */
+  end(trailers: string | null): void
+  /** It cannot be read to its end. What has come still can. */
+  breakOff(error: PullError): void
+  /** Nothing more can be read, whatever has come. */
+  fail(error: PullError): void
+}
+
 /**
- * The receive half of one exchange: one pull, one answer, never two pulls in flight. What has come ahead of the pulls waits here.
+ * The chunks of a body: one pull, one answer, never two pulls in flight. What has come ahead of the pulls waits here.
  *
  *     IDLE ──pull──► PULLING ──chunk──► IDLE
  *       │               ├──────end────► ENDED
  *       └──────fail─────┴──────fail───► FAILED
  */
-export class Receiver {
+class BodyReceiver implements Receiver {
   /** A pull is in flight. */
   pulling: Promise<Uint8Array | null> | null = null
   /** All of it has been taken; and the reader has been told so. */
@@ -88,7 +103,6 @@ export class Receiver {
     this.tell(taken, waits, this.full)
   }
 
-  /** `full`: no more come until some have been taken. */
   chunk(bytes: Uint8Array, full: boolean): void {
     this.full = full
     if (this.pulling === null) {
@@ -100,13 +114,11 @@ export class Receiver {
     this.resolve(bytes)
   }
 
-  /** The body is complete. */
   end(trailers: string | null): void {
     if (this.chunks.length === 0) this.finish(trailers)
     else this.whenTaken = () => this.finish(trailers)
   }
 
-  /** The body cannot be read to its end. */
   breakOff(error: PullError): void {
     if (this.pulling === null) this.whenPulled = () => this.fail(error)
     else this.fail(error)
@@ -122,7 +134,6 @@ export class Receiver {
     this.resolve(null)
   }
 
-  /** Nothing more can be read, whatever has come. */
   fail(error: PullError): void {
     if (this.ended || this.failure !== null) return
     this.failure = error
@@ -141,7 +152,7 @@ type Reader = 'whole' | 'iterator' | 'discard' | 'toWeb' | 'toNode'
 export class RequestBody implements contract.RequestBody {
   readonly length: number | null
   private readonly stream: Stream
-  private readonly receiver: Receiver | null
+  private readonly receiver: BodyReceiver | null
   /** What came with the head and was not taken yet: bytes, or a text of one character a byte; null: the reader was told the end. */
   private whole: Uint8Array | string | null
   private reader: Reader | null = null
@@ -158,7 +169,7 @@ export class RequestBody implements contract.RequestBody {
     this.receiver =
       whole !== null
         ? null
-        : new Receiver(
+        : new BodyReceiver(
             stream,
             sequence,
             stream.tellsAfter(CHUNK),

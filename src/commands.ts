@@ -16,7 +16,7 @@ const WORDS = layout.COMMAND_WORDS
 const RECORDS = 4096
 const BYTES = 1 << 20
 /** Bodies up to this travel in the shared memory, larger ones apart. */
-const INLINE_BODY = 16 << 10
+export const INLINE_BODY = 16 << 10
 /** The largest header section that is sent. */
 const HEAD_ROOM = 64 << 10
 /** What must be free before a command is written: a head, and 16 Ki characters at three bytes each. */
@@ -29,8 +29,8 @@ export interface Exchange {
   readonly sequence: number
 }
 
-/** A body that is there whole. */
-export type Body = string | Uint8Array
+/** A body that is there whole, or a piece of one. Of several arrays: INLINE_BODY bytes at most. */
+export type Body = string | Uint8Array | readonly Uint8Array[]
 export type Head = HeadersLike | PreparedHead | undefined
 
 /**
@@ -178,10 +178,17 @@ export class Commands {
       const written = this.memory.putText(at, body)
       return written <= INLINE_BODY ? written : this.putBlob(Buffer.from(body))
     }
+    if (!ArrayBuffer.isView(body)) return this.putAll(at, body)
     if (body.byteLength > INLINE_BODY) return this.putBlob(body)
     if (body.byteLength === 0) checkEmpty(body)
     else this.memory.bytes.set(body, at)
     return body.byteLength
+  }
+
+  private putAll(at: number, pieces: readonly Uint8Array[]): number {
+    const start = at
+    for (const piece of pieces) at += this.putBody(at, piece)
+    return at - start
   }
 
   private putBlob(body: Uint8Array): number {
@@ -198,10 +205,6 @@ export class Commands {
 
   pullRequests(connection: number, count: number): void {
     this.command(COMMAND['pull-requests'], connection, 0, count)
-  }
-
-  pullChunk(exchange: Exchange, most: number): void {
-    this.command(COMMAND['pull-chunk'], exchange.connection.number, exchange.id, most, exchange.sequence)
   }
 
   /** Chunks are wanted as they come: `taken` bytes more of them have been taken. `waits`: all, and more is waited for. */

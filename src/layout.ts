@@ -26,15 +26,14 @@ export const COMMAND = Object.freeze({
   upgrade: 6,
   reset: 7,
   'pull-requests': 8,
-  'pull-chunk': 9,
-  drain: 10,
-  close: 11,
-  release: 12,
-  'pull-connections': 13,
-  'drain-all': 14,
-  'close-all': 15,
-  prepare: 16,
-  'read-on': 17,
+  drain: 9,
+  close: 10,
+  release: 11,
+  'pull-connections': 12,
+  'drain-all': 13,
+  'close-all': 14,
+  prepare: 15,
+  'read-on': 16,
 } as const)
 
 /** Words of an event record, and of a command record. */

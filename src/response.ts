@@ -1,11 +1,12 @@
 import type * as contract from '../index.js'
-import type { Commands } from './commands.js'
+import { INLINE_BODY, type Body, type Commands } from './commands.js'
 import { PullError, hush, refused } from './errors.js'
 import { RESET } from './layout.js'
 import { checkEmpty } from './raw.js'
 import type { Stream } from './stream.js'
 
-const DONE = Promise.resolve()
+/** What a write comes to at once, when there is room for more. */
+export const DONE = Promise.resolve()
 
 export class Sent implements contract.Sent {
   constructor(
@@ -62,10 +63,25 @@ export class Writer implements contract.ResponseWriter {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
-    if (length === 0) return empty(chunk)
+    return length === 0 ? empty(chunk) : this.put(chunk, length)
+  }
+
+  /** Writes several chunks: small ones go down as one. */
+  writeAll(chunks: Uint8Array[]): Promise<void> {
+    let length = 0
+    for (const chunk of chunks) length += chunk.byteLength
+    if (length > INLINE_BODY || length === 0 || this.failure !== null || this.finished) {
+      let last = DONE
+      for (const chunk of chunks) last = this.write(chunk)
+      return last
+    }
+    return this.put(chunks, length)
+  }
+
+  private put(body: Body, length: number): Promise<void> {
     if (this.bodiless) return DONE
     if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
-    this.commands.write(this.stream, chunk)
+    this.commands.write(this.stream, body)
     this.queued += length
     this.connection.pendingBytes += length
     // Behind the last byte of a declared length comes the end alone: together with it, or the peer may leave between them.

@@ -281,7 +281,7 @@ export class Stream implements contract.Stream {
 
   // ------------------------------------------------------------------------------------------ the body
 
-  /** `receiver` takes the body's chunks, or the tunnel's. */
+  /** `receiver` takes the chunks of the body, or of the tunnel. */
   receive(receiver: Receiver): void {
     if (receiver.sequence !== this.sequence || this.state === IDLE)
       receiver.fail(new PullError('ERR_CLOSED', 'the exchange is over, its body is gone'))
@@ -289,17 +289,12 @@ export class Stream implements contract.Stream {
     else this.receiver = receiver
   }
 
-  /** Asks for one chunk of the tunnel. */
-  pullChunk(most: number): void {
-    this.commands.pullChunk(this, most)
-  }
-
-  /** Tells of the body's chunks what `Commands.readOn` says. */
+  /** Tells of the chunks what `Commands.readOn` says. */
   readOn(taken: number, waits: boolean, quiet: boolean): void {
     this.commands.readOn(this, taken, waits, quiet)
   }
 
-  /** Bytes of a body that the I/O loop is told of at the latest when they have been taken. */
+  /** Bytes that the I/O loop is told of at the latest when they have been taken. */
   tellsAfter(most: number): number {
     // On HTTP/2 the peer's windows wait for it.
     return this.place === ON_H2 ? 1 : Math.min(most, this.connection.listener.settings.limits.bufferedBytes / 2)
@@ -348,8 +343,6 @@ export class Stream implements contract.Stream {
   rejected(sequence: number, kind: number, error: PullError): void {
     if (sequence !== this.sequence || this.state !== ANSWERING) return
     switch (kind) {
-      case COMMAND['pull-chunk']:
-        return this.receiver?.fail(error)
       case COMMAND.start:
         this.state = OPEN
         this.writer?.fail(error)

@@ -1,23 +1,27 @@
+import { AsyncResource } from 'node:async_hooks'
 import { isIP } from 'node:net'
 import { Duplex } from 'node:stream'
 
 import type * as contract from '../index.js'
-import { Receiver } from './body.js'
+import type { Receiver } from './body.js'
 import { LONGEST_TIMER } from './deadline.js'
 import { PullError } from './errors.js'
 import { RESET } from './layout.js'
-import type { Writer } from './response.js'
+import { DONE, type Writer } from './response.js'
 import type { Stream } from './stream.js'
 
-const CHUNK = 64 << 10
+/** What may have been taken before the I/O loop is told: half of what comes ahead of that. */
+const DUE = 32 << 10
 
-/** The tunnel of a stream that has left HTTP. Bytes are pulled as they are read, and `write` waits as a response's does. */
+/** The tunnel of a stream that has left HTTP. Bytes come as they are read, and a little ahead; `write` waits as a response's does. */
 export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   readonly remote: contract.Address
   bytesRead = 0
   bytesWritten = 0
 
-  private readonly receiver: Receiver
+  private readonly incoming: Incoming
+  /** The context (AsyncLocalStorage) of who reads. What comes is told in it. */
+  private reader: AsyncResource | null = null
   private idle: NodeJS.Timeout | null = null
 
   constructor(
@@ -31,36 +35,31 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
     // Either half may be the one that still listens. Not at once: what has come together with the tunnel itself is told after whoever waits
     // for that has it, and listens.
     const fail = (error: PullError): void => void setImmediate(() => this.fail(error))
-    this.receiver = new Receiver(stream, sequence, Infinity, () => stream.pullChunk(CHUNK), ignore, fail)
+    this.incoming = new Incoming(stream, sequence, (chunk) => this.received(chunk), fail)
     writer.onFail = fail
   }
 
   override _read(): void {
-    this.receiver.pull().then(
-      (chunk) => {
-        this.bytesRead += chunk?.byteLength ?? 0
-        this.idle?.refresh()
-        this.push(chunk)
-      },
-      // Told above.
-      ignore,
-    )
+    this.reader ??= new AsyncResource('UpgradedStream')
+    this.incoming.wanted()
+  }
+
+  private received(chunk: Uint8Array | null): void {
+    this.bytesRead += chunk?.byteLength ?? 0
+    this.idle?.refresh()
+    this.reader!.runInAsyncScope(this.push, this, chunk)
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.tell(this.put(chunk), done)
+    this.bytesWritten += chunk.byteLength
+    this.idle?.refresh()
+    this.tell(this.writer.write(chunk), done)
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    let last = Promise.resolve()
-    for (const { chunk } of chunks) last = this.put(chunk)
-    this.tell(last, done)
-  }
-
-  private put(chunk: Buffer): Promise<void> {
-    this.bytesWritten += chunk.byteLength
+    for (const { chunk } of chunks) this.bytesWritten += chunk.byteLength
     this.idle?.refresh()
-    return this.writer.write(chunk)
+    this.tell(this.writer.writeAll(chunks.map(({ chunk }) => chunk)), done)
   }
 
   override _final(done: (error?: Error | null) => void): void {
@@ -70,6 +69,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   }
 
   private tell(written: Promise<void>, done: (error?: Error | null) => void): void {
+    if (written === DONE) return done()
     written.then(
       () => done(),
       (error: PullError) => {
@@ -87,7 +87,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.setTimeout(0)
-    if (!this.receiver.ended || !this.writableFinished) this.stream.abandon(RESET.cancel, new PullError('ERR_CLOSED', 'the tunnel was destroyed'))
+    if (!this.incoming.ended || !this.writableFinished) this.stream.abandon(RESET.cancel, new PullError('ERR_CLOSED', 'the tunnel was destroyed'))
     done(error)
   }
 
@@ -139,6 +139,66 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
 
   unref(): this {
     return this
+  }
+}
+
+/** The incoming half: goes on as long as there is room for it. */
+class Incoming implements Receiver {
+  ended = false
+  private failed = false
+  /** The reader has room, and nothing has come since. */
+  private waits = false
+  /** Bytes that have come and the I/O loop was not told of, and how many it is told of at the latest. */
+  private taken = 0
+  private readonly due: number
+  /** No more come until it has been told. */
+  private full = true
+  /** What comes behind all that has come. */
+  private broken: PullError | null = null
+
+  constructor(
+    private readonly stream: Stream,
+    readonly sequence: number,
+    private readonly receive: (chunk: Uint8Array | null) => void,
+    private readonly onFail: (error: PullError) => void,
+  ) {
+    this.due = stream.tellsAfter(DUE)
+    stream.receive(this)
+  }
+
+  /** There is room for more than has come. */
+  wanted(): void {
+    this.waits = true
+    if (this.broken !== null) return this.fail(this.broken)
+    const { full, taken } = this
+    if (!full && taken < this.due) return
+    this.full = false
+    this.taken = 0
+    this.stream.readOn(taken, false, !full)
+  }
+
+  chunk(bytes: Uint8Array, full: boolean): void {
+    this.full = full
+    this.taken += bytes.byteLength
+    this.waits = false
+    this.receive(bytes)
+  }
+
+  end(): void {
+    if (this.failed) return
+    this.ended = true
+    this.receive(null)
+  }
+
+  breakOff(error: PullError): void {
+    if (this.waits) this.fail(error)
+    else this.broken = error
+  }
+
+  fail(error: PullError): void {
+    if (this.ended || this.failed) return
+    this.failed = true
+    this.onFail(error)
   }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     submit::{Command, Commands, Submission},
 };
 
-/// The most bytes of one chunk of a request's body.
+/// The most bytes of one chunk of a request's body or a tunnel.
 const CHUNK_BYTES: usize = 128 << 10;
 
 impl IoLoop {
@@ -96,7 +96,6 @@ fn run(connection: &mut Connection, heads: &mut Heads, command: Command, now: In
             connection.grant(command.aux);
             Ok(())
         }
-        CommandKind::PullChunk => connection.engine.pull_chunk(key, command.aux as usize, now),
         CommandKind::ReadOn => {
             let waits = (command.flags & command_flags::WAITS != 0).then_some(now);
             connection.engine.read_on(key, CHUNK_BYTES, command.aux as usize, waits);

@@ -67,7 +67,6 @@ kinds! {
         Upgrade = "upgrade",
         Reset = "reset",
         PullRequests = "pull-requests",
-        PullChunk = "pull-chunk",
         Drain = "drain",
         Close = "close",
         Release = "release",
@@ -121,11 +120,11 @@ mod tests {
     fn numbers_and_kinds_belong_together() {
         assert_eq!(EventKind::Connection.number(), 1);
         assert_eq!(EventKind::Stopped.number(), 12);
-        assert_eq!(CommandKind::ReadOn.number(), 17);
+        assert_eq!(CommandKind::ReadOn.number(), 16);
         for &kind in CommandKind::ALL {
             assert_eq!(CommandKind::from_number(kind.number()), Some(kind));
         }
         assert_eq!(CommandKind::from_number(0), None);
-        assert_eq!(CommandKind::from_number(18), None);
+        assert_eq!(CommandKind::from_number(17), None);
     }
 }

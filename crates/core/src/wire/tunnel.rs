@@ -91,7 +91,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
             }
             self.incoming.truncate(before);
         }
-        while !self.incoming_ended && self.incoming.len() < READ_AHEAD {
+        while !self.incoming_ended && self.incoming.len() + self.exchange.held() < READ_AHEAD {
             self.incoming.reserve(8 << 10);
             match poll_read(&mut self.io, &mut self.incoming, &self.traffic, cx) {
                 Poll::Pending => break,
@@ -102,14 +102,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Tunnel<IO> {
     }
 
     fn feed(&mut self, events: &mut VecDeque<Event>) {
-        let Some(max) = self.exchange.pulling() else { return };
-        if !self.incoming.is_empty() {
-            let bytes = self.incoming.split_to(max.min(self.incoming.len())).freeze();
-            self.exchange.pulled(bytes.len());
-            events.push_back(Event::Chunk { key: self.key, bytes });
-        } else if self.incoming_ended {
-            self.exchange.body_ended();
-            events.push_back(Event::End { key: self.key, trailers: None });
+        while let Some(max) = self.exchange.pulling() {
+            if !self.incoming.is_empty() {
+                let bytes = self.incoming.split_to(max.min(self.incoming.len())).freeze();
+                self.exchange.pulled(bytes.len());
+                events.push_back(Event::Chunk { key: self.key, bytes });
+            } else if self.incoming_ended {
+                self.exchange.body_ended();
+                events.push_back(Event::End { key: self.key, trailers: None });
+            } else {
+                return;
+            }
         }
     }
 
@@ -186,11 +189,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for Tunnel<IO> {
         self.exchange.pull(max)
     }
 
-    /// The request's body has been read.
-    fn read_on(&mut self, _: Key, _: usize, _: usize, _: Option<Instant>) {}
+    fn read_on(&mut self, key: Key, max: usize, taken: usize, waits: Option<Instant>) {
+        if self.check(key).is_ok() {
+            // Fails once the incoming half is over.
+            let _ = self.exchange.read_on(max, taken, waits.is_some());
+        }
+    }
 
     fn is_full(&mut self, _: Key) -> bool {
-        true
+        self.exchange.held() >= READ_AHEAD
     }
 
     fn send(&mut self, key: Key, _: ResponseHead, _: Bytes, _: Option<HeaderMap>, _: Instant) -> Result<(), Error> {

@@ -201,6 +201,39 @@ fn what_stands_behind_a_connect_that_is_refused_is_no_request() {
 }
 
 #[test]
+fn a_tunnel_that_is_read_on_comes_by_itself_and_no_further_than_it_is_taken() {
+    run(async {
+        const MOST: usize = 64 << 10;
+        const ALL: usize = 200_000;
+        let mut rig = Rig::new(1 << 20);
+        rig.engine.pull_requests(1);
+        rig.client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await;
+        let (key, ..) = rig.request().await;
+        rig.engine.upgrade(key, head(200), rig.now).unwrap();
+        assert!(matches!(rig.event().await, Event::Upgraded { .. }));
+        rig.client.send(&"x".repeat(ALL)).await;
+        assert!(rig.quiet().await, "nobody has asked");
+        let (mut came, mut taken) = (0, 0);
+        rig.engine.read_on(key, 10_000, 0, None);
+        while came < ALL {
+            while came < ALL.min(taken + MOST) {
+                let length = rig.chunk().await.len();
+                assert!(length <= 10_000);
+                came += length;
+            }
+            assert!(came < taken + MOST + 10_000);
+            assert!(came == ALL || rig.quiet().await, "no more until some has been taken");
+            assert_eq!(rig.engine.is_full(key), came < ALL || came - taken >= MOST);
+            rig.engine.read_on(key, 10_000, came - taken, None);
+            taken = came;
+        }
+        assert!(!rig.engine.is_full(key));
+        rig.client.finish().await;
+        assert!(matches!(rig.event().await, Event::End { .. }));
+    });
+}
+
+#[test]
 fn no_rest_of_a_body_becomes_a_tunnels() {
     let ask = |body: &str| format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n{body}");
     run(async {
