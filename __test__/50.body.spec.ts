@@ -18,6 +18,8 @@ const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const post = (headers: string) => `POST / HTTP/1.1\r\nhost: a\r\n${headers}\r\n`
 const clients: Record<'h1' | 'h2', (port: number) => TestClient> = { h1: h1Client, h2: h2Client }
 const megabytes100 = 100_000_000
+/** Chunks that were read and not yet collected: V8 lets so much of them come together. */
+const GARBAGE = Number(process.versions.node.split('.')[0]) < 24 ? 32 << 20 : 64 << 20
 
 test('100-continue is sent when the body is first pulled, not before', async (t) => {
   const { listener, client, request } = await asked(t, post('expect: 100-continue\r\ncontent-length: 8\r\n'))
@@ -180,7 +182,7 @@ for (const protocol of ['h1', 'h2'] as const) {
     t.is(code, 0, stderr)
     t.deepEqual(JSON.parse(stdout), { bytes: megabytes100, sha256 })
     const { most } = await memory(port)
-    t.true(most - before.now < 48 << 20, `grew by ${(most - before.now) >> 20} MiB`)
+    t.true(most - before.now < GARBAGE + (16 << 20), `grew by ${(most - before.now) >> 20} MiB`)
   })
 
   test.serial(`${protocol}: 100 MB come down at a limited rate in flat memory`, async (t) => {

@@ -365,8 +365,10 @@ for (const level of levels) {
       await writer.finish()
       t.is((await downloaded).length, size)
       t.true((await rest).length > size / 2)
+      // Read as it comes: of a session that has ended node:http2 gives nothing more, from Node.js 24 on.
+      const answered = up.reply.then(({ body }) => drainBody(body))
       await upload.stream.send(upload.key, { body: 'all of it' })
-      t.is(String(await drainBody((await up.reply).body)), 'all of it')
+      t.is(String(await answered), 'all of it')
       await Promise.all(drained)
       if (level === 'listener') t.like(await drained[0], { completed: 2, aborted: 0 })
     })

@@ -197,9 +197,15 @@ test.serial('a loop with one place for a connection left and none for a request 
   const waiting = watch(held)
   await soon(() => listener.stats().connectionsOpen === 2)
   const rounds = (): number => performance.nodeTiming.uvMetricsInfo.loopCount
-  const before = rounds()
-  await setTimeout(100)
-  t.true(rounds() - before < 20, `${rounds() - before} rounds of the event loop in which nothing happened`)
+  const during = async (milliseconds: number): Promise<number> => {
+    const before = rounds()
+    await setTimeout(milliseconds)
+    return rounds() - before
+  }
+  let busy = await during(100)
+  // In a process that has just begun others have rounds, too, but not for ever.
+  for (let tries = 1; tries < 20 && busy >= 20; tries++) busy = await during(100)
+  t.true(busy < 20, `${busy} rounds of the event loop in which nothing happened`)
   t.false(waiting.settled)
   await request.stream.send(request.key, {})
   await (await held).stream.send((await held).key, {})

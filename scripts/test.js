@@ -1,6 +1,6 @@
 // npm test: installs, builds, checks, and runs every test. Its last line is 'N passed, N failed'.
 import { spawn } from 'node:child_process'
-import { build, install, root } from './steps.js'
+import { build, install, root, threadless } from './steps.js'
 
 let passed = 0
 let failed = 0
@@ -26,9 +26,9 @@ if (failed === 0) {
   await suite(cargo, 'cargo', 'test', '--workspace', '--no-fail-fast')
   await suite(cargo, 'cargo', 'test', '--workspace', '--features', 'hyperpull-node/loom', '--lib', 'models')
   await suite(tap, 'npx', 'ava', '--tap', ...process.argv.slice(2))
-  // Once more without an I/O thread, but for what measures or has its own threads.
+  // Once more without an I/O thread.
   process.env.IO_THREADS = '0'
-  await suite(tap, 'npx', 'ava', '--tap', '__test__/{2,3,4,5,6}*', '__test__/{70,71,72,74,75,77,78,79,80,81,83.half,84,86,87}*')
+  await suite(tap, 'npx', 'ava', '--tap', ...threadless)
   await command('node', 'scripts/asan.js', '__test__/81.lifetime.spec.ts')
   delete process.env.IO_THREADS
   await command('node', 'scripts/asan.js', '--quick')
