@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 /** The tests that run without an I/O thread, too: all but those that measure or have threads of their own. */
-export const threadless = ['__test__/{2,3,4,5,6}*', '__test__/{70,71,72,74,75,77,78,79,80,81,83.half,84,86,87}*']
+export const threadless = ['__test__/{2,3,4,5,6}*', '__test__/{70,71,72,74,75,77,78,79,80,81,83.half,84,86,87,88}*']
 const at = (path) => join(root, path)
 const native = /^hyperpull\..*\.node$/
 
