@@ -3,10 +3,10 @@ import { isIP } from 'node:net'
 import { Duplex } from 'node:stream'
 
 import type * as contract from '../index.js'
-import type { Receiver } from './body.js'
 import { LONGEST_TIMER } from './deadline.js'
 import { PullError } from './errors.js'
 import { RESET } from './layout.js'
+import type { Receiver } from './receiver.js'
 import { DONE, type Writer } from './response.js'
 import type { Stream } from './stream.js'
 
