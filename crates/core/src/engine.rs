@@ -169,12 +169,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         self.open_wire()?.pull_chunk(key, max, now)
     }
 
-    /// Has all of a request's body, or of a tunnel, brought up as it comes, as `Chunk`s of at most `max` bytes: pulls that need not be asked for
-    /// one by one. What the caller's reader has not taken counts as not pulled: of the chunks so far it has taken `taken` bytes
-    /// since the last call. `waits`: it has taken all that it was given, and waits for more, since then.
+    /// Has all of a request's body, or of a tunnel, brought up as it comes, as `Chunk`s of at most `max` bytes: pulls that need
+    /// not be asked for one by one. What the caller's reader has not taken counts as not pulled: of the chunks so far it has
+    /// taken `taken` bytes since the last call. `waits`: it has taken all that it was given, and waits for more, since then.
     ///
-    /// The first call is the first pull, and none of `pull_chunk` may follow. Once the body or the tunnel's incoming half is over, or its exchange, it does
-    /// nothing.
+    /// The first call is the first pull, and none of `pull_chunk` may follow. Once the body, or what comes over the tunnel, is
+    /// over, or the exchange, it does nothing.
     pub fn read_on(&mut self, key: Key, max: usize, taken: usize, waits: Option<Instant>) {
         if let Some(wire) = self.phase.wire() {
             wire.read_on(key, max, taken, waits);
