@@ -242,7 +242,8 @@ impl World {
 
     /// Turns the engine as often as it asks for it. Then it must have nothing to do.
     fn settle(&mut self) {
-        for _ in 0..100 {
+        // As many as it may take to read all that there is a byte at a time.
+        for _ in 0..20_000 {
             if self.owner.0.swap(false, SeqCst) {
                 self.turn();
                 continue;
@@ -270,7 +271,14 @@ impl World {
     fn end(&mut self, ending: Ending) {
         match ending {
             Ending::Close => return self.step(Step::Close),
-            Ending::Break => return self.step(Step::Break),
+            Ending::Break => {
+                self.step(Step::Break);
+                // Of a tunnel that both sides had ended the caller is given the rest, before the connection closes.
+                for _ in 0..10 {
+                    (0..self.promises.exchanges.len()).for_each(|index| _ = self.answer(index));
+                }
+                return;
+            }
             Ending::Drain => self.step(Step::Drain),
             Ending::Finish | Ending::Leave => {}
         }
