@@ -98,7 +98,8 @@ export interface Limits {
   concurrentStreams: number
   /**
    * Request bytes read and not yet pulled, per connection, 65 536 to 2 147 483 647. Default 1 048 576. On HTTP/2 a stream may have a
-   * sixteenth of it: sixteen bodies that nobody pulls hold up the others of their connection.
+   * sixteenth of it, and when bodies that nobody pulls have all of it, one that is waited for goes on beyond it: then it is a sixteenth
+   * for each of the open streams, at most.
    */
   bufferedBytes: number
   /** Response bytes written and not yet sent, per connection, 1 to Infinity: over it `write` waits. Default 1 048 576. */

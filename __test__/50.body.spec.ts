@@ -306,6 +306,20 @@ test('a body that stops at FIN is ERR_PEER_CLOSED', async (t) => {
   await rejected(t, bytes, 'ERR_PEER_CLOSED')
 })
 
+test('h2: bodies are read one after the other, however many wait unread', async (t) => {
+  const listener = await open(t)
+  const client = h2Client(portOf(listener))
+  t.teardown(() => client.close())
+  const replies = Promise.all(Array.from({ length: 60 }, () => client.fetch({ method: 'POST', body: Buffer.alloc(100_000) })))
+  const connection = must(await listener.nextConnection())
+  for (let answered = 0; answered < 60; answered++) {
+    const stream = must(await connection.nextStream())
+    const { key, body } = must(await stream.nextRequest())
+    await stream.send(key, { body: `${(await must(body).bytes()).length}` })
+  }
+  t.deepEqual((await replies).map(({ text }) => text), Array(60).fill('100000'))
+})
+
 test('a loop that is left early leaves the rest, which can still be read', async (t) => {
   const listener = await open(t)
   for (const way of ['for await', 'toWeb', 'toNode'] as const) {

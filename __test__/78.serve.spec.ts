@@ -67,6 +67,15 @@ test('a throw is a 500 and a call of onError', async (t) => {
   t.is((await client.fetch({ path: '/fine' })).text, 'fine')
 })
 
+test('concurrency: uploads that wait for their turn do not keep the window from those that are read', async (t) => {
+  // Bodies of requests that were not pulled fill the connection's window several times over.
+  const { port } = await scene(t, async ({ body }) => ({ body: `${(await body!.bytes()).length}` }), { concurrency: 2 })
+  const client = h2Client(port)
+  t.teardown(() => client.close())
+  const replies = await Promise.all(Array.from({ length: 60 }, () => client.fetch({ method: 'POST', body: Buffer.alloc(100_000) })))
+  t.deepEqual(replies.map(({ text }) => text), Array(60).fill('100000'))
+})
+
 test('a client that goes is no error', async (t) => {
   const errors: unknown[] = []
   let started = () => {}

@@ -174,7 +174,7 @@ class Incoming implements Receiver {
     if (!full && taken < this.due) return
     this.full = false
     this.taken = 0
-    this.stream.readOn(taken, false, !full)
+    this.stream.readOn(taken, true, !full)
   }
 
   chunk(bytes: Uint8Array, full: boolean): void {

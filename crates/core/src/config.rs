@@ -22,8 +22,8 @@ pub struct Limits {
     /// Open streams on one h2 connection. Default 128 (nginx 128, RFC 9113 advises at least 100).
     pub concurrent_streams: u32,
     /// Request bytes read and not yet pulled, per connection, 64 KiB at least. Default 1 MiB: sixteen h2 stream windows of
-    /// 64 KiB. So sixteen bodies that nobody pulls hold up all others of their connection: who leaves more unread, be it that one is
-    /// read after the other, sets `concurrent_streams` to 16, or this higher.
+    /// 64 KiB. When bodies that nobody pulls have all of it, one that a reader waits for goes on beyond it, window by window: what
+    /// is held is then that of all open streams, `concurrent_streams` times a sixteenth, at most.
     pub buffered_bytes: u32,
 }
 

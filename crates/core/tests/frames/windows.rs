@@ -54,6 +54,68 @@ fn a_body_is_read_beside_fifteen_that_nobody_reads() {
 }
 
 #[test]
+fn a_reader_that_waits_is_lent_window_when_bodies_that_nobody_reads_have_all_of_it() {
+    run(async {
+        const WINDOW: usize = 1 << 16;
+        /// What the peer was given of the connection's window since the last look.
+        fn given(client: &mut Client) -> usize {
+            let frames = client.received().into_iter();
+            let updates = frames.filter(|(kind, _, stream, _)| (*kind, *stream) == (WINDOW_UPDATE, 0));
+            updates.map(|(.., more)| u32::from_be_bytes(more.try_into().unwrap()) as usize).sum()
+        }
+        let (mut rig, mut client) = scene(1, 1 << 16).await;
+        let read = client.request(&mut rig, 1, 0, POST).await;
+        // Requests that nobody has pulled, either: all that the window of the connection has room for.
+        for stream in (3..35).step_by(2) {
+            client.send(&frame(HEADERS, END_HEADERS, stream, POST)).await;
+            client.send(&data(stream, WINDOW)).await;
+        }
+        assert!(rig.quiet().await);
+        given(&mut client);
+        rig.pull(read, WINDOW).unwrap();
+        assert!(rig.quiet().await);
+        assert_eq!(given(&mut client), WINDOW);
+        // Another takes it away, up to its own window.
+        client.send(&frame(HEADERS, END_HEADERS, 35, POST)).await;
+        client.send(&data(35, WINDOW)).await;
+        assert!(rig.quiet().await);
+        assert_eq!(given(&mut client), WINDOW);
+        for _ in 0..5 {
+            client.send(&data(1, WINDOW)).await;
+            let mut came = rig.chunk().await.len();
+            while came < WINDOW {
+                rig.pull(read, WINDOW).unwrap();
+                came += rig.chunk().await.len();
+            }
+            assert!(rig.quiet().await);
+            assert_eq!(given(&mut client), 0, "nobody waits");
+            rig.pull(read, WINDOW).unwrap();
+            assert!(rig.quiet().await);
+            assert_eq!(given(&mut client), WINDOW);
+        }
+        client.send(&data(1, WINDOW)).await;
+        client.send(&frame(DATA, END_STREAM, 1, &[])).await;
+        while !matches!(rig.event().await, Event::End { .. }) {
+            let _ = rig.pull(read, WINDOW);
+        }
+        rig.engine.send(read, head(200), Bytes::new(), None, rig.now).unwrap();
+        rig.sent().await;
+        // What the other has is lent still: it is paid back by the first body that is taken.
+        for back in [0, WINDOW] {
+            rig.engine.pull_requests(1);
+            let (key, ..) = rig.request().await;
+            let mut came = 0;
+            while came < WINDOW {
+                rig.pull(key, WINDOW).unwrap();
+                came += rig.chunk().await.len();
+            }
+            assert!(rig.quiet().await);
+            assert_eq!(given(&mut client), back);
+        }
+    });
+}
+
+#[test]
 fn a_window_that_our_settings_make_smaller_is_given_back_all_the_same() {
     run(async {
         const WINDOW: usize = 1 << 14;

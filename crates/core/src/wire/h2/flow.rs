@@ -24,11 +24,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         self.give_back(bytes);
     }
 
-    /// Gives window of the connection back.
+    /// Gives window of the connection back: first what was lent, which the peer has had already.
     pub(super) fn give_back(&mut self, bytes: usize) {
-        self.taken += bytes as u32;
+        let owed = self.lent.min(bytes);
+        self.lent -= owed;
+        self.taken += (bytes - owed) as u32;
         if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {
             let more = mem::take(&mut self.taken);
+            self.receive_window += i64::from(more);
+            frame::write_window_update(self.outgoing.tail(), 0, more);
+        }
+    }
+
+    /// Lends the peer window of the connection when bodies that nobody reads keep all of it, while a reader waits for what the peer
+    /// may therefore not send: both would wait for ever. Other streams may use it up, and it is lent again; but each has a window of
+    /// its own, so no more is held than those of all open streams.
+    pub(super) fn lend(&mut self) {
+        if self.receive_window > 0 {
+            return;
+        }
+        if let Some(starved) = self.streams.iter_mut().find(|stream| stream.starves()) {
+            let more = starved.receive_window.min(i64::from(self.stream_window)) as u32;
+            self.lent += more as usize;
             self.receive_window += i64::from(more);
             frame::write_window_update(self.outgoing.tail(), 0, more);
         }
@@ -62,6 +79,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 }
 
 impl Stream {
+    /// A reader waits, has all that has come, and the stream's own window lets more in.
+    fn starves(&self) -> bool {
+        self.exchange.waiting() && self.incoming.is_empty() && self.coming != Coming::Ended && self.receive_window > 0
+    }
+
     /// Gives back what has been taken: before the window is shut, and not for each byte.
     fn give_back(&mut self, outgoing: &mut Outgoing) {
         if self.taken > 0 && i64::from(self.taken) * 2 >= self.receive_window {

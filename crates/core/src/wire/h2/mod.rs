@@ -114,6 +114,8 @@ pub(crate) struct H2<IO> {
     receive_window: i64,
     first_receive_window: i64,
     taken: u32,
+    /// Window that the peer was given beyond what it has a right to (`lend`).
+    lent: usize,
     /// Of a new stream, once the peer has heard of it.
     stream_window: u32,
     /// It has heard our SETTINGS.
@@ -208,6 +210,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             receive_window: i64::from(window),
             first_receive_window: FIRST_WINDOW,
             taken: 0,
+            lent: 0,
             stream_window,
             heard: false,
             eof: false,
@@ -325,6 +328,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             let more_to_read = self.receive(turn)?;
             self.deliver(turn)?;
             self.look(turn);
+            self.lend();
             let more_to_send = self.submit(turn);
             let flushed = self.outgoing.poll_flush(&mut self.io, &self.traffic, turn.cx, turn.now)?;
             self.report(turn);
