@@ -164,7 +164,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     ) -> Self {
         let limits = &config.limits;
         // What is sent on streams that nobody reads keeps its part of the connection's window: so each part is small, for
-        // those that are read to go on. Not smaller, because a part goes to and fro once a round trip.
+        // those that are read to go on. Not smaller, because a part goes to and fro once a round trip: if they are too many
+        // all the same, there is `lend`.
         let window = limits.buffered_bytes.clamp(LEAST_BUFFERED, MAX_31);
         let stream_window = (window / WINDOWS).max(1 << 14);
         let mut outgoing = Outgoing::default();
