@@ -105,6 +105,22 @@ test('h1: what is written to a tunnel while it is corked goes out in order, smal
   }
 })
 
+test('bytes that were detached while a tunnel was corked are told to the writes, and nothing of these goes out', async (t) => {
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  const lost = Buffer.from(new ArrayBuffer(10))
+  const failed = once(tunnel, 'error') as Promise<[PullError]>
+  tunnel.cork()
+  const told = Promise.all(['before', lost, 'behind'].map((chunk) => new Promise((resolve) => tunnel.write(chunk, resolve))))
+  structuredClone(lost.buffer, { transfer: [lost.buffer] })
+  t.notThrows(() => tunnel.uncork())
+  t.is((await failed)[0].code, 'ERR_BODY_LENGTH_MISMATCH')
+  for (const error of await told) t.is((error as PullError).code, 'ERR_BODY_LENGTH_MISMATCH')
+  await client.ended
+  t.is(client.pending, '')
+})
+
 test('what a tunnel brings is told in the context (AsyncLocalStorage) of who reads it', async (t) => {
   const storage = new AsyncLocalStorage<string>()
   const { client, request } = await asked(t, upgrade(), {}, true)

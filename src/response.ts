@@ -75,7 +75,11 @@ export class Writer implements contract.ResponseWriter {
       for (const chunk of chunks) last = this.write(chunk)
       return last
     }
-    return this.put(chunks, length)
+    try {
+      return this.put(chunks, length)
+    } catch (error) {
+      return refused(error)
+    }
   }
 
   private put(body: Body, length: number): Promise<void> {

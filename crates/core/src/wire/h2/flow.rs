@@ -43,7 +43,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         if self.receive_window > 0 {
             return;
         }
-        if let Some(starved) = self.streams.iter_mut().find(|stream| stream.starves()) {
+        if let Some(starved) = self.streams.iter().find(|stream| stream.starves()) {
             let more = starved.receive_window.min(i64::from(self.stream_window)) as u32;
             self.lent += more as usize;
             self.receive_window += i64::from(more);
