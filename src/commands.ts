@@ -9,7 +9,7 @@ import { checkEmpty } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS, QUEUE_ARRANGED, QUEUE_BYTES, QUEUE_RECORDS } = layout
+const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS, PLACES, QUEUE_ARRANGED, QUEUE_BYTES, QUEUE_RECORDS } = layout
 const { send: SEND } = COMMAND
 const WORDS = layout.COMMAND_WORDS
 
@@ -27,6 +27,7 @@ export interface Exchange {
   readonly connection: { readonly number: number }
   readonly id: number
   readonly sequence: number
+  isBodiless(status: number): boolean
 }
 
 /** A body that is there whole, or a piece of one. Of several arrays: INLINE_BODY bytes at most. */
@@ -39,7 +40,7 @@ export type Head = HeadersLike | PreparedHead | undefined
  */
 export class Commands {
   /** The first is the queue's own. The native side clears it when it takes what is queued. */
-  readonly records = new Uint32Array((1 + RECORDS) * WORDS)
+  readonly records = new Int32Array((1 + RECORDS) * WORDS)
   readonly memory = new FieldMemory(BYTES)
   /** The body that has just been put, when it travels apart. */
   private blob: Uint8Array | null = null
@@ -62,35 +63,32 @@ export class Commands {
 
   // ------------------------------------------------------------------------------------------ responses
 
-  /**
-   * A whole response. Throws, with nothing queued, when it may not be sent so.
-   * `exempt`: the body need not have the length that the head declares (HEAD, 304).
-   */
-  send(exchange: Exchange, status: number, headers: Head, body: Body, place: number, exempt: boolean): void {
-    this.put(SEND, exchange, status, headers, place, -1, body, exempt)
+  /** A whole response. Throws, with nothing queued, when it may not be sent so. */
+  send(exchange: Exchange, status: number, headers: Head, body: Body, place: number): void {
+    this.put(SEND, exchange, status, headers, place, -1, body)
   }
 
   /** Begins a response, whose body has `length` bytes if that is known (else -1). Gives the content-length that it declares, or -1. */
   start(exchange: Exchange, status: number, headers: Head, length: number, place: number): number {
-    this.put(COMMAND.start, exchange, status, headers, place, length, '', true)
+    this.put(COMMAND.start, exchange, status, headers, place, length, '')
     return this.declared
   }
 
   inform(exchange: Exchange, status: number, headers: Head, place: number): void {
-    this.put(COMMAND.inform, exchange, status, headers, place, -1, '', true)
+    this.put(COMMAND.inform, exchange, status, headers, place, -1, '')
   }
 
   upgrade(exchange: Exchange, status: number, headers: Head, place: number): void {
-    this.put(COMMAND.upgrade, exchange, status, headers, place, -1, '', true)
+    this.put(COMMAND.upgrade, exchange, status, headers, place, -1, '')
   }
 
   /** Body or tunnel bytes. They are copied before it returns. */
   write(exchange: Exchange, chunk: Body): void {
-    this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk, true)
+    this.put(COMMAND.write, exchange, 0, undefined, 0, -1, chunk)
   }
 
   finish(exchange: Exchange, trailers: HeadersLike | undefined, place: number): void {
-    this.put(trailers === undefined ? COMMAND.finish : COMMAND.finish | FLAG_TRAILERS, exchange, 0, trailers, place, -1, '', true)
+    this.put(trailers === undefined ? COMMAND.finish : COMMAND.finish | FLAG_TRAILERS, exchange, 0, trailers, place, -1, '')
   }
 
   /** Throws when the fields may not be sent; queues nothing. */
@@ -110,18 +108,15 @@ export class Commands {
     place: number,
     length: number,
     body: Body,
-    exempt: boolean,
   ): void {
     const start = this.begin(headers, place)
     const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length, place)
     const size = this.putBody(head, body)
-    const { blob } = this
-    this.blob = null
-    if (this.declared !== -1 && this.declared !== size && !exempt) throw this.mismatch(size)
-    if (blob !== null) this.loop?.putBlob(blob)
+    if (kind === SEND && this.declared !== -1 && this.declared !== size && !exchange.isBodiless(status)) throw this.mismatch(size)
+    if (size > INLINE_BODY) this.handOver()
     const { records } = this
     const count = records[QUEUE_RECORDS] + 1
-    const record = count * WORDS
+    const record = (count * WORDS) & PLACES
     records[record] = kind | this.headFlag
     records[record + 1] = exchange.connection.number
     records[record + 2] = exchange.id
@@ -131,7 +126,7 @@ export class Commands {
     records[record + 6] = size <= INLINE_BODY ? size : BLOB
     records[record + 7] = this.headNumber
     records[QUEUE_RECORDS] = count
-    records[QUEUE_BYTES] = size <= INLINE_BODY ? head + size : head
+    records[QUEUE_BYTES] = head + (size <= INLINE_BODY ? size : 0)
     this.arrange()
   }
 
@@ -168,6 +163,7 @@ export class Commands {
   }
 
   private mismatch(length: number): PullError {
+    this.blob = null
     return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
   }
 
@@ -194,6 +190,12 @@ export class Commands {
   private putBlob(body: Uint8Array): number {
     this.blob = body
     return body.byteLength
+  }
+
+  private handOver(): void {
+    const { blob } = this
+    this.blob = null
+    this.loop?.putBlob(blob!)
   }
 
   // ------------------------------------------------------------------------------------ other commands

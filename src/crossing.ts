@@ -9,9 +9,11 @@ import * as layout from './layout.js'
 import type { RawBuffer } from './raw.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, BODY_COMPLETE, CLOSE_INTERNAL, CODES, COUNTERS, EVENT, REFUSALS } = layout
+const { BODY_COMPLETE, CLOSE_INTERNAL, CODES, COUNTERS, EVENT, PLACES, REFUSALS } = layout
 const { request: REQUEST, sent: SENT } = EVENT
 const WORDS = layout.EVENT_WORDS
+/** As a signed word. */
+const BLOB = layout.BLOB | 0
 /** In a request's first word: its body came whole with the head. */
 const WHOLE = BODY_COMPLETE << 16
 
@@ -39,7 +41,8 @@ export class Crossing {
   private readonly loop: NativeLoop
   private readonly connections: (Connection | undefined)[] = []
 
-  private readonly events = new Uint32Array(RECORDS * WORDS)
+  /** Signed words: every one of them is a small integer of V8's. */
+  private readonly events = new Int32Array(RECORDS * WORDS)
   /** The same records, read as doubles. */
   private readonly numbers = new Float64Array(this.events.buffer)
   private readonly eventBytes: RawBuffer
@@ -62,9 +65,9 @@ export class Crossing {
     this.eventChunks = new Uint8Array(Math.max(BYTES, 4 * headerBytes))
     this.eventBytes = Buffer.from(this.eventChunks.buffer) as RawBuffer
     const memory: LoopMemory = {
-      events: this.events,
+      events: new Uint32Array(this.events.buffer),
       eventBytes: this.eventChunks,
-      commands: this.commands.records,
+      commands: new Uint32Array(this.commands.records.buffer),
       commandBytes: this.commands.memory.bytes,
       stats: this.stats,
     }
@@ -114,7 +117,8 @@ export class Crossing {
   }
 
   /** One event. Moves past its bytes before it tells anybody. The two kinds of each exchange are here, to be compiled by themselves. */
-  private event(record: number): void {
+  private event(place: number): void {
+    const record = place & PLACES
     const events = this.events
     const kind = events[record]
     if (kind !== REQUEST && kind !== SENT) return this.otherEvent(record, kind)

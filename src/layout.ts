@@ -39,6 +39,8 @@ export const COMMAND = Object.freeze({
 /** Words of an event record, and of a command record. */
 export const EVENT_WORDS = 12
 export const COMMAND_WORDS = 8
+/** The bits of a record's place among the words. Told that it has no others, V8 leaves out what checks a word's place for overflow. */
+export const PLACES = 0xffff
 /** In place of a length: the bytes travel apart, as the next blob. */
 export const BLOB = 0xffffffff
 

@@ -149,7 +149,7 @@ export class Stream implements contract.Stream {
   sendWhole(status: number, headers: Head, body: string | Uint8Array): Promise<contract.Sent> {
     if (status !== 200) checkFinal(status, body.length)
     const place = status === 204 ? this.place | NO_CONTENT : this.place
-    this.commands.send(this, status, headers, body, place, this.isBodiless(status))
+    this.commands.send(this, status, headers, body, place)
     this.state = ANSWERING
     return this.request!.answered()
   }
@@ -247,7 +247,7 @@ export class Stream implements contract.Stream {
 
   /** The key of one request. */
   keyOf(sequence: number): contract.RequestKey {
-    return (this.serial * KEY_SPAN + (sequence % KEY_SPAN)) as contract.RequestKey
+    return (this.serial * KEY_SPAN + (sequence & (KEY_SPAN - 1))) as contract.RequestKey
   }
 
   /** Why the request that `key` names cannot be answered now. */
@@ -413,7 +413,7 @@ export class Stream implements contract.Stream {
     this.request = null
     this.connection.listener.refusedOne()
     if (this.place === ON_H2) return this.abandon(RESET.refused, new PullError('ERR_CLOSED', 'the connection is draining'))
-    this.commands.send(this, 503, { connection: 'close' }, '', this.place, false)
+    this.commands.send(this, 503, { connection: 'close' }, '', this.place)
     this.state = ANSWERING
   }
 
