@@ -10,7 +10,7 @@ import { setImmediate as setImmediateCallback } from 'node:timers'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
-import type { Listener, OutgoingResponse } from '../index.js'
+import type { IncomingRequest, Listener, OutgoingResponse, ResponseWriter } from '../index.js'
 import { h1Client, h2Client } from './_client.js'
 import { RawClient } from './_raw.js'
 import { asked, barrier, eventually, must, open, portOf, pull, rejected, watch } from './_server.js'
@@ -62,6 +62,29 @@ test('a body of unknown length for HTTP/1.0 ends with the connection', async (t)
   const { answer, client } = await wire(t, { body: ['a', 'b'].values() }, 'GET / HTTP/1.0\r\nhost: a\r\n\r\n')
   t.is(answer.get('transfer-encoding'), undefined)
   t.is(answer.body.toString(), 'ab')
+  t.is(await client.ended, 'end')
+})
+
+test('HTTP/1.0: an answer that is cut short ends with a reset, not as if it were whole', async (t) => {
+  const cuts: ((request: IncomingRequest, writer: ResponseWriter) => unknown)[] = [
+    (_, writer) => writer.abort(),
+    ({ stream }) => stream.reset(),
+    ({ stream }) => stream.connection.close(),
+  ]
+  for (const cut of cuts) {
+    const { client, request } = await asked(t, 'GET / HTTP/1.0\r\n\r\n')
+    const writer = request.stream.start(request.key, {})
+    await writer.write('part')
+    await client.until('part')
+    cut(request, writer)
+    t.is(await client.ended, 'reset')
+  }
+  // What is whole is closed as ever.
+  const { client, request } = await asked(t, 'GET / HTTP/1.0\r\n\r\n')
+  const writer = request.stream.start(request.key, {})
+  await writer.write('all')
+  await writer.finish()
+  t.true((await client.rest()).endsWith('\r\n\r\nall'))
   t.is(await client.ended, 'end')
 })
 

@@ -73,6 +73,7 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     aged: bool,
     /// Closed at once by the owner.
     cut: bool,
+    cut_short: Option<Box<IO>>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
@@ -94,6 +95,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             draining: false,
             aged: false,
             cut: false,
+            cut_short: None,
         }
     }
 
@@ -148,6 +150,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
     /// The `Closed` event has been left: turns do nothing any more.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// The transport of a connection that has closed in the middle of an answer that nothing but its end delimits (to HTTP/1.0,
+    /// RFC 9112 section 6.3): the owner is to reset it (`SO_LINGER` of 0), or the peer takes the part for the whole.
+    pub fn take_cut_short(&mut self) -> Option<IO> {
+        self.cut_short.take().map(|io| *io)
     }
 
     // ---- pulls

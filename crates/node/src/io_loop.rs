@@ -378,6 +378,9 @@ impl IoLoop {
                 self.table.close(number, false);
             }
         }
+        if let Some(socket) = connection.engine.take_cut_short() {
+            socket.reset();
+        }
         // The socket is closed here. What a fault has left behind may well panic once more.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let _connection = connection;

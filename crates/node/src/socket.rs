@@ -9,6 +9,7 @@ use std::{
     net::{Shutdown, SocketAddr},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use mio::{event::Source, net::TcpStream};
@@ -114,6 +115,14 @@ impl Socket {
     pub fn new(mut stream: Stream, reactor: &Reactor, number: u32) -> io::Result<Self> {
         reactor.watch(stream.source(), number)?;
         Ok(Self { stream, readiness: Readiness::default() })
+    }
+
+    /// Closes it so that a TCP peer sees that it was not the end of what was sent.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            // Else it is closed as usual.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// What the reactor's events are to be told.

@@ -160,6 +160,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
                     self.tell(Event::Upgraded { key, protocol: *protocol });
                 }
             }
+            End::Close { reason, .. } if self.is_open_ended() => self.closed(reason),
             End::Close { reason, linger } => {
                 self.abandon(&reason);
                 match mem::replace(&mut self.phase, Phase::Closed) {
@@ -194,10 +195,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         }
     }
 
-    /// The transport is dropped here.
+    fn is_open_ended(&self) -> bool {
+        matches!(&self.phase, Phase::Http1(wire) if wire.is_open_ended())
+    }
+
+    /// The transport is dropped here, or kept for the owner to reset it.
     fn closed(&mut self, reason: CloseReason) {
+        let open_ended = self.is_open_ended();
         self.abandon(&reason);
-        self.phase = Phase::Closed;
+        if let (true, Phase::Http1(wire)) = (open_ended, mem::replace(&mut self.phase, Phase::Closed)) {
+            self.cut_short = Some(Box::new(wire.into_transport().0));
+        }
         self.tell(Event::Closed(reason));
     }
 }

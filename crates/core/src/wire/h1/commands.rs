@@ -89,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         } else {
             Framing::Chunked
         };
-        current.chunked = framing == Framing::Chunked;
+        current.framing = Some(framing);
         // A reader that has begun may well get to the end of the request; one that has not will hardly begin now.
         let unread = current.is_coming() && current.exchange.untouched();
         // Behind the head it would be too late to ask for what has been pulled.
@@ -107,7 +107,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let current = self.current(key)?;
         match current.exchange.write(chunk.len()) {
             Ok(exchange::Write::Queue) if !chunk.is_empty() => {
-                if current.chunked {
+                if current.framing == Some(Framing::Chunked) {
                     encode::write_chunk(&mut self.outgoing, chunk);
                 } else {
                     self.outgoing.push(chunk);
@@ -123,7 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Commands for H1<IO> {
         let current = self.current(key)?;
         match current.exchange.finish() {
             Ok(()) => {
-                if current.chunked && !current.head_request {
+                if current.framing == Some(Framing::Chunked) && !current.head_request {
                     // A trailer section goes out only to who asked for it (RFC 9110 section 6.5.1).
                     let trailers = trailers.as_ref().filter(|_| current.trailers_welcome);
                     encode::write_last_chunk(self.outgoing.tail(), trailers);

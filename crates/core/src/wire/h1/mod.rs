@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
     body::RequestBytes,
+    encode::Framing,
     request::{Next, refused},
 };
 use super::{End, Turn, Wire, due, earlier};
@@ -56,8 +57,8 @@ struct Current {
     version: Version,
     head_request: bool,
     trailers_welcome: bool,
-    /// The answer is written in chunks.
-    chunked: bool,
+    /// How the end of the answer's body is told, once it has begun.
+    framing: Option<Framing>,
     /// Body bytes that `Written` has told of.
     written: u64,
 }
@@ -149,6 +150,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     /// The transport and the bytes that nobody has read, once the engine has ended.
     pub(crate) fn into_transport(self) -> (IO, BytesMut) {
         (self.io, self.incoming)
+    }
+
+    /// An answer is under way that nothing but the connection's end delimits.
+    pub(crate) fn is_open_ended(&self) -> bool {
+        matches!(&self.answering, Answering::Current(Current { framing: Some(Framing::Close), .. }))
     }
 
     /// Between exchanges, with nothing to read.

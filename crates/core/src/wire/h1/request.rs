@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             version: head.version,
             head_request: head.method == Method::HEAD,
             trailers_welcome,
-            chunked: false,
+            framing: None,
             written: 0,
         };
         let body = match (whole, framing) {
