@@ -82,7 +82,10 @@ export interface Limits {
    * than the process may have open files, less 256 for the rest of it (with few, half of them).
    */
   connections: number
-  /** Requests pulled and not yet answered, whole listener, 1 to Infinity; over it none is delivered. Default Infinity: it is the caller who pulls. */
+  /**
+   * Requests pulled and not yet answered, whole listener, 1 to Infinity; over it none is delivered. Default Infinity: it is the caller who
+   * pulls. A tunnel is answered.
+   */
   requestsInFlight: number
   /** Requests on one connection, 1 to Infinity, after which it drains (`connection: close`, GOAWAY). Default Infinity. */
   requestsPerConnection: number
@@ -348,7 +351,7 @@ export class Stream implements AsyncIterable<IncomingRequest> {
 }
 
 /**
- * Names one request of one stream. A plain number: free to copy, store and compare. Used up by the final answer: from then
+ * Names one request of one stream. A plain number: free to copy, store and compare. Used up by what begins the final answer: from then
  * on it is ERR_KEY_USED. The key of another stream's request is ERR_KEY_UNKNOWN. So an answer never reaches another request.
  */
 export type RequestKey = number & { readonly __requestKey: unique symbol }
@@ -422,15 +425,16 @@ export interface RequestHeaders extends Iterable<[name: string, value: string]> 
  * some chunks they give the rest.
  *
  * Reads reject with ERR_BODY_TOO_LARGE (over `limits.bodyBytes`), ERR_BODY_TIMEOUT, ERR_PROTOCOL, with ERR_PEER_CLOSED or ERR_PEER_RESET
- * when the peer left, and with ERR_CLOSED when the exchange is over: what was not read when the response had been sent is gone.
+ * when the peer left, and with ERR_CLOSED when the exchange is over: what was not read when the response had been sent is gone. Of a body
+ * that came with its head, 16 KiB at most, the peer's leaving takes nothing.
  */
 export interface RequestBody extends AsyncIterable<Uint8Array> {
   /** Content-Length if the peer gave one. */
   readonly length: number | null
   /**
    * A pull: bytes are read from the peer, and h2 window given back, as chunks are taken. null at the end. A chunk has at most 128 KiB, and is
-   * the caller's own. Nothing is read before the first pull but what came with the head; after it, HTTP/1 reads up to 512 KiB ahead
-   * (never more than `limits.bufferedBytes`), and HTTP/2 what the stream's window lets in.
+   * the caller's own. Before the first pull 16 KiB are read on HTTP/1, on HTTP/2 what the stream's window lets in; after it, HTTP/1 reads up to 512 KiB ahead
+   * (never more than `limits.bufferedBytes`).
    */
   nextChunk(): Promise<Uint8Array | null>
   /**
@@ -540,7 +544,8 @@ export interface Sent {
 
 /**
  * A node:stream Duplex, so that `ws` and other socket libraries take it as they take a net.Socket. When this side closes or resets it is
- * destroyed without an 'error' event; the writes that are cut short have ERR_CLOSED.
+ * destroyed without an 'error' event; the writes that are cut short have ERR_CLOSED. When the peer leaves that is an 'error' only if somebody
+ * listens. Of what was written, `destroy` sends on HTTP/1.1 what the socket takes at once, on HTTP/2 nothing that had not gone out.
  */
 export interface UpgradedStream extends Duplex {
   /** What the stream speaks now: the request's {@link IncomingRequest.upgrade}, of several the chosen one. */
@@ -568,12 +573,13 @@ export interface UpgradedStream extends Duplex {
 // ---------------------------------------------------------------------------------------------- one level up
 
 /**
- * The loop that most programs want, built on the above alone. The handler's value is the answer; a throw is a 500, if the request
- * can still be answered, and a call of `onError`.
+ * The loop that most programs want, built on the above. The handler's value is the answer; a throw is a 500, if the request can still be
+ * answered, and a call of `onError`. An answer that the handler has begun by itself when it throws is cut short. It gives back nothing when it
+ * has answered by itself: by `send`, `start` or `upgrade`.
  */
 export function serve(
   options: ServeOptions,
-  handler: (request: IncomingRequest) => OutgoingResponse | globalThis.Response | Promise<OutgoingResponse | globalThis.Response>,
+  handler: (request: IncomingRequest) => OutgoingResponse | globalThis.Response | void | Promise<OutgoingResponse | globalThis.Response | void>,
 ): Promise<Server>
 
 export interface ServeOptions extends ListenOptions {

@@ -1,8 +1,10 @@
 // The stream: one request at a time on HTTP/1, one request at all on HTTP/2, keys, signals, resets.
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import test from 'ava'
 import { Stream } from '../index.js'
+import type { RequestKey } from '../index.js'
 import { drainBody, h2Client } from './_client.js'
 import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
@@ -157,6 +159,33 @@ for (const [reason, code] of Object.entries(reasons) as Array<[keyof typeof reas
     t.is(String(await again), 'on')
   })
 }
+
+test('a key that was used is used, though the exchange was lost since', async (t) => {
+  const { client, request } = await asked(t, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  const writer = request.stream.start(request.key, {})
+  client.reset()
+  await rejected(t, writer.finish(), 'ERR_PEER_RESET', 'ERR_PEER_CLOSED')
+  await rejected(t, request.stream.send(request.key, {}), 'ERR_KEY_USED')
+})
+
+test('no two requests of a connection have one key, however many there are', async (t) => {
+  t.timeout(120_000)
+  const listener = await open(t)
+  const requests = 2 ** 20 + 2
+  const load = spawn('h2load', ['--h1', '-n', `${requests}`, '-c', '1', '-m', '64', `http://127.0.0.1:${portOf(listener)}/`], { stdio: 'ignore' })
+  const stream = must(await must(await listener.nextConnection()).nextStream())
+  const first = must(await stream.nextRequest())
+  const { key } = first
+  await stream.send(key, {})
+  for (let i = 1; i < requests - 1; i++) await stream.send(must(await stream.nextRequest()).key, {})
+  const last = must(await stream.nextRequest())
+  t.is(first.key, key)
+  await rejected(t, stream.send(first.key, {}), 'ERR_KEY_USED')
+  await rejected(t, stream.send((last.key + 1) as RequestKey, {}), 'ERR_KEY_USED')
+  await stream.send(last.key, {})
+  await once(load, 'exit')
+  t.is(load.exitCode, 0)
+})
 
 test('reset with a reason that does not exist is refused', async (t) => {
   const { client, request } = await asked(t, get('/'))

@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
+import type { RequestBody } from '../index.js'
 import { drainBody, h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
@@ -229,6 +230,22 @@ async function readAhead(t: ExecutionContext, length = 300_000) {
   await eventually(listener, () => listener.stats().bytesRead > length)
   return { listener, client, request, body }
 }
+
+test('what came with the head is gone with the exchange too, unless it is the peer who left', async (t) => {
+  const post = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello'
+  for (const read of [(body: RequestBody) => body.text(), (body: RequestBody) => body.nextChunk(), (body: RequestBody) => body.discard()]) {
+    const { request } = await asked(t, post)
+    await request.stream.send(request.key, {})
+    await rejected(t, read(must(request.body)), 'ERR_CLOSED')
+    const reset = (await asked(t, post)).request
+    reset.stream.reset()
+    await rejected(t, read(must(reset.body)), 'ERR_CLOSED')
+  }
+  const { client, request } = await asked(t, post)
+  client.reset()
+  await once(request.signal, 'abort')
+  t.is(await must(request.body).text(), 'hello')
+})
 
 test('a peer that leaves when its body has been read is seen', async (t) => {
   const { request, body, client } = await readAhead(t, 100_000)

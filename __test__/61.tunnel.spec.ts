@@ -8,7 +8,7 @@ import type { PullError } from '../index.js'
 import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
-import { asked, barrier, must, open, portOf, pull, watch } from './_server.js'
+import { asked, barrier, must, open, portOf, pull, soon, watch } from './_server.js'
 
 const upgrade = (early = '') => `GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: Echo/1\r\n\r\n${early}`
 
@@ -121,6 +121,44 @@ test('bytes that were detached while a tunnel was corked are told to the writes,
   t.is(client.pending, '')
 })
 
+test('what is written to a tunnel while it is corked waits for the peer to read it, whatever comes last', async (t) => {
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  client.socket.pause()
+  let written = 0
+  const chunk = Buffer.alloc(8 << 20)
+  for (let i = 0; i < 8; i++) {
+    tunnel.cork()
+    tunnel.write(chunk, () => written++)
+    tunnel.write(Buffer.alloc(0))
+    tunnel.uncork()
+  }
+  await barrier(listener)
+  t.true(written < 8, 'nobody reads')
+  let received = 0
+  client.socket.removeAllListeners('data').on('data', (data) => {
+    received += data.length
+  })
+  client.socket.resume()
+  tunnel.end()
+  await client.ended
+  t.is(received, 8 * chunk.length)
+})
+
+test('large chunks of which one was detached while a tunnel was corked are refused together', async (t) => {
+  const { request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  const failed = once(tunnel, 'error')
+  const lost = new Uint8Array(10)
+  tunnel.cork()
+  const outcomes = [new Uint8Array(20_000), lost, new Uint8Array(6)].map((chunk) => new Promise((resolve) => tunnel.write(chunk, resolve)))
+  structuredClone(null, { transfer: [lost.buffer] })
+  tunnel.uncork()
+  for (const error of await Promise.all(outcomes)) t.is((error as PullError).code, 'ERR_BODY_LENGTH_MISMATCH')
+  t.is(((await failed)[0] as PullError).code, 'ERR_BODY_LENGTH_MISMATCH')
+})
+
 test('what a tunnel brings is told in the context (AsyncLocalStorage) of who reads it', async (t) => {
   const storage = new AsyncLocalStorage<string>()
   const { client, request } = await asked(t, upgrade(), {}, true)
@@ -179,6 +217,40 @@ test('h1: a peer that has reset before anybody has its tunnel is told as an erro
   })
   const [error] = await told
   t.true(['ERR_PEER_RESET', 'ERR_PEER_CLOSED'].includes((error as PullError).code), String(error))
+})
+
+test('a peer that resets a tunnel that nobody listens to closes it, and no more', async (t) => {
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  const closed = new Promise((resolve) => tunnel.once('close', resolve))
+  client.reset()
+  await closed
+  t.true(tunnel.destroyed)
+  t.is(tunnel.errored, null)
+})
+
+test('h1: a tunnel that is reset behind its outgoing half has succeeded', async (t) => {
+  const { listener, client, request } = await asked(t, upgrade(), {}, true)
+  const { signal } = request
+  const tunnel = await request.stream.upgrade(request.key)
+  tunnel.end()
+  await once(tunnel, 'finish')
+  await client.rest()
+  const drained = listener.drain()
+  const failed = once(tunnel, 'error')
+  client.reset()
+  await failed
+  t.like(await drained, { completed: 1, aborted: 0 })
+  t.false(signal.aborted)
+})
+
+test('h1: what is written to a tunnel that is then destroyed goes out, as from a net.Socket', async (t) => {
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  tunnel.write('no, thank you')
+  tunnel.destroy()
+  t.is(await client.rest(), 'no, thank you')
 })
 
 test('h1: a tunnel that is reset behind its outgoing half counts once', async (t) => {
@@ -261,6 +333,47 @@ test('a timeout of a tunnel that is too long for a timer does not come at once',
   }
   await Promise.race(passed)
   t.deepEqual(timeouts, [3])
+})
+
+test('the timeout of a tunnel counts from what the peer has taken, too, and ends with the tunnel', async (t) => {
+  const { client, request } = await asked(t, upgrade(), {}, true)
+  const tunnel = await request.stream.upgrade(request.key)
+  await client.response()
+  client.socket.pause()
+  tunnel.setTimeout(1e6)
+  let refreshed = 0
+  const { idle } = tunnel as unknown as { idle: NodeJS.Timeout }
+  idle.refresh = () => (refreshed++, idle)
+  await new Promise((resolve) => {
+    tunnel.write(Buffer.alloc(16 << 20), resolve)
+    t.is(refreshed, 1)
+    client.socket.removeAllListeners('data').resume()
+  })
+  t.true(refreshed > 1)
+  tunnel.destroy()
+  tunnel.setTimeout(1, () => t.fail('it was destroyed'))
+  t.is(tunnel.listenerCount('timeout'), 0)
+})
+
+test('a tunnel has no place at limits.requestsInFlight: it is answered', async (t) => {
+  const listener = await open(t, { limits: { requestsInFlight: 1 } })
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  const connect = Buffer.concat([h2.field(':method', 'CONNECT'), h2.field(':authority', 'a:1')])
+  await client.write(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, connect), h2.frame(h2.HEADERS, h2.END_HEADERS, 3, connect), h2.get(5, '/'))
+  const connection = must(await listener.nextConnection())
+  const next = async () => must(await must(await connection.nextStream()).nextRequest())
+  const [first, second] = [await next(), next()]
+  const tunnel = await first.stream.upgrade(first.key)
+  await (await second).stream.upgrade((await second).key)
+  const last = await next()
+  const waiting = watch(connection.nextStream())
+  await client.write(h2.get(7, '/'))
+  tunnel.destroy()
+  await client.end(1)
+  t.false(waiting.settled, 'that a tunnel is over gives no place back a second time')
+  await last.stream.send(last.key, {})
+  await soon(() => waiting.settled)
 })
 
 test('h2: a tunnel that is reset behind its outgoing half counts once, and gives back no place but its own', async (t) => {

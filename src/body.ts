@@ -20,6 +20,7 @@ type Reader = 'whole' | 'iterator' | 'discard' | 'toWeb' | 'toNode'
 export class RequestBody implements contract.RequestBody {
   readonly length: number | null
   private readonly stream: Stream
+  private readonly sequence: number
   private readonly receiver: BodyReceiver | null
   /** What came with the head and was not taken yet: bytes, or a text of one character a byte; null: the reader was told the end. */
   private whole: Uint8Array | string | null
@@ -32,6 +33,7 @@ export class RequestBody implements contract.RequestBody {
 
   constructor(stream: Stream, sequence: number, length: number, whole: Uint8Array | string | null) {
     this.stream = stream
+    this.sequence = sequence
     this.length = length === -1 ? null : length
     this.whole = whole
     this.receiver =
@@ -99,6 +101,7 @@ export class RequestBody implements contract.RequestBody {
     if (this.busy) throw this.inUse()
     if (this.receiver === null ? this.whole === null : this.receiver.told) throw new PullError('ERR_BODY_IN_USE', 'the body has been read already')
     checkLimit(limit)
+    if (this.receiver === null) this.checkInTime()
     if (this.length !== null && this.length > limit) throw tooLarge(limit)
   }
 
@@ -235,8 +238,23 @@ export class RequestBody implements contract.RequestBody {
     this.held = null
     if (held !== null) return held
     if (this.receiver !== null) return this.receiver.pull()
-    this.whole = whole === null || whole.length === 0 ? null : ''
-    return Promise.resolve(this.whole === null ? null : toBytes(whole!))
+    if (whole === null || whole.length === 0) {
+      this.whole = null
+      return Promise.resolve(null)
+    }
+    try {
+      this.checkInTime()
+    } catch (error) {
+      return refused(error)
+    }
+    this.whole = ''
+    return Promise.resolve(toBytes(whole))
+  }
+
+  /** What came with the head may be read until the exchange is over, as what did not; but though the peer has left. */
+  private checkInTime(): void {
+    const over = this.stream.over(this.sequence)
+    if (over !== null && over.side !== 'peer') throw over
   }
 
   private ended(trailers: string | null): void {

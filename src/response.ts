@@ -41,6 +41,8 @@ export class Writer implements contract.ResponseWriter {
   sentBytes = 0
   /** Told when the exchange ends without its response having been sent. */
   onFail: ((error: PullError) => void) | null = null
+  /** Told when some of it has been sent. */
+  onWritten: (() => void) | null = null
 
   private finished = false
   private over = false
@@ -58,36 +60,50 @@ export class Writer implements contract.ResponseWriter {
   ) {}
 
   write(chunk: Uint8Array | string): Promise<void> {
-    if (this.failure !== null) return refused(this.failure)
-    if (this.finished) return refused(new PullError('ERR_KEY_USED', 'the response is finished'))
+    const { refusal } = this
+    if (refusal !== null) return refused(refusal)
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return refused(new PullError('ERR_INVALID_OPTION', 'a chunk of a body must be a Uint8Array or a string'))
     const length = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength
-    return length === 0 ? empty(chunk) : this.put(chunk, length)
+    if (length === 0) return empty(chunk)
+    if (this.bodiless) return DONE
+    if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
+    this.put(chunk, length)
+    return this.room()
   }
 
-  /** Writes several chunks: small ones go down as one. */
+  /** Writes several chunks of a tunnel, or none: small ones go down as one. */
   writeAll(chunks: Uint8Array[]): Promise<void> {
-    let length = 0
-    for (const chunk of chunks) length += chunk.byteLength
-    if (length > INLINE_BODY || length === 0 || this.failure !== null || this.finished) {
-      let last = DONE
-      for (const chunk of chunks) last = this.write(chunk)
-      return last
-    }
+    const { refusal } = this
+    if (refusal !== null) return refused(refusal)
     try {
-      return this.put(chunks, length)
+      let length = 0
+      for (const chunk of chunks) {
+        if (chunk.byteLength === 0) checkEmpty(chunk)
+        length += chunk.byteLength
+      }
+      if (length <= INLINE_BODY) this.put(chunks, length)
+      else for (const chunk of chunks) this.put(chunk, chunk.byteLength)
+      return this.room()
     } catch (error) {
       return refused(error)
     }
   }
 
-  private put(body: Body, length: number): Promise<void> {
-    if (this.bodiless) return DONE
-    if (this.declared !== -1 && this.queued + length > this.declared) return refused(this.mismatch(this.queued + length))
+  /** Why nothing more is taken, if so. */
+  private get refusal(): PullError | null {
+    return this.failure ?? (this.finished ? new PullError('ERR_KEY_USED', 'the response is finished') : null)
+  }
+
+  private put(body: Body, length: number): void {
+    if (length === 0) return
     this.commands.write(this.stream, body)
     this.queued += length
     this.connection.pendingBytes += length
+  }
+
+  /** Waits for room for more. */
+  private room(): Promise<void> {
     // Behind the last byte of a declared length comes the end alone: together with it, or the peer may leave between them.
     if (this.hasRoom || this.queued === this.declared) return DONE
     this.connection.stall(this)
@@ -100,8 +116,8 @@ export class Writer implements contract.ResponseWriter {
   }
 
   finish(trailers?: contract.HeadersLike): Promise<contract.Sent> {
-    if (this.failure !== null) return refused(this.failure)
-    if (this.finished) return refused(new PullError('ERR_KEY_USED', 'the response is finished'))
+    const { refusal } = this
+    if (refusal !== null) return refused(refusal)
     if (this.declared !== -1 && this.queued !== this.declared && !this.bodiless) return refused(this.mismatch(this.queued))
     try {
       const sent = this.stream.finish(trailers)
@@ -117,6 +133,11 @@ export class Writer implements contract.ResponseWriter {
     this.stream.abandon(RESET.internal, new PullError('ERR_CLOSED', 'the response was aborted', reason === undefined ? undefined : { cause: reason }))
   }
 
+  /** As `abort`, unless it is finished. */
+  breakOff(reason: unknown): void {
+    if (!this.finished) this.abort(reason)
+  }
+
   // -------------------------------------------------------------------------------------------- events
 
   /** `bytes` of the body have been sent. */
@@ -126,6 +147,7 @@ export class Writer implements contract.ResponseWriter {
     while (this.flushes.length > 0 && this.flushes[0].bytes <= bytes) this.flushes.shift()!.resolve()
     this.connection.written(released)
     if (this.hasRoom) this.resume()
+    this.onWritten?.()
   }
 
   /** The native side refused to finish: the response goes on. */

@@ -36,19 +36,23 @@ const TUNNEL = 3
 const HALF_SHUT = 4
 const LOST = 5
 
-/** Sequences in one stream that keys tell apart. */
-const KEY_SPAN = 2 ** 20
+/** A key has the lower bits of the request's sequence, and above them a number that names the stream, for so many requests. */
+const KEY_BITS = 20
+const KEY_SPAN = 2 ** KEY_BITS
 
 /** A body up to this is copied as a whole, whatever else waits to be sent. */
 const AT_ONCE = 64 << 10
 
-let streams = 0
+/** Upper parts of keys that have been given out. */
+let serials = 0
 
 export class Stream implements contract.Stream {
   readonly id: number
   readonly connection: Connection
-  /** The upper part of the keys; no two streams of a process have the same. */
-  readonly serial = ++streams
+  /** The upper part of the first KEY_SPAN keys; no two streams of a process have the same. */
+  private readonly serial = ++serials
+  /** Those of the keys behind them, for each KEY_SPAN. */
+  private laterSerials: number[] | null = null
   /** Of the exchange that `state` tells of. */
   sequence = -1
 
@@ -68,8 +72,9 @@ export class Stream implements contract.Stream {
   private waitingMore: { resolve: Resolve; iterated: boolean }[] | null = null
   /** No request will come any more. */
   private ended: boolean
-  /** What ended the exchange, in LOST. */
+  /** What ended the exchange, in LOST, and whether its key had been used by then. */
   private failure: PullError | null = null
+  private keyUsed = false
 
   /** The halves of the exchange that are at work piece by piece. */
   private receiver: Receiver | null = null
@@ -234,6 +239,15 @@ export class Stream implements contract.Stream {
     this.lose(error)
   }
 
+  isUnanswered(key: contract.RequestKey): boolean {
+    return this.misuse(key) === null
+  }
+
+  /** The answer to the request that `key` names is broken off, if it was begun piece by piece and is not finished. */
+  breakOff(key: contract.RequestKey, reason: unknown): void {
+    if (this.state === ANSWERING && key === this.keyOf(this.sequence)) this.writer?.breakOff(reason)
+  }
+
   drain(): Promise<void> {
     if (this.place !== ON_H2) return this.connection.drain({ deadlineMs: Infinity })
     this.refuse()
@@ -247,7 +261,14 @@ export class Stream implements contract.Stream {
 
   /** The key of one request. */
   keyOf(sequence: number): contract.RequestKey {
-    return (this.serial * KEY_SPAN + (sequence & (KEY_SPAN - 1))) as contract.RequestKey
+    const span = sequence >>> KEY_BITS
+    const serial = span === 0 ? this.serial : this.laterSerial(span)
+    return (serial * KEY_SPAN + (sequence & (KEY_SPAN - 1))) as contract.RequestKey
+  }
+
+  private laterSerial(span: number): number {
+    this.laterSerials ??= []
+    return (this.laterSerials[span] ??= ++serials)
   }
 
   /** Why the request that `key` names cannot be answered now. */
@@ -256,8 +277,9 @@ export class Stream implements contract.Stream {
   }
 
   private refusal(key: contract.RequestKey): PullError | null {
-    if (this.state === LOST && key === this.keyOf(this.sequence)) return this.failure
-    if (typeof key !== 'number' || Math.floor(key / KEY_SPAN) !== this.serial)
+    if (this.state === LOST && key === this.keyOf(this.sequence) && !this.keyUsed) return this.failure
+    const serial = typeof key === 'number' ? Math.floor(key / KEY_SPAN) : NaN
+    if (serial !== this.serial && this.laterSerials?.includes(serial) !== true)
       return new PullError('ERR_KEY_UNKNOWN', 'the key does not name a request of this stream')
     return new PullError('ERR_KEY_USED', 'the request that the key names has its answer')
   }
@@ -283,10 +305,15 @@ export class Stream implements contract.Stream {
 
   /** `receiver` takes the chunks of the body, or of the tunnel. */
   receive(receiver: Receiver): void {
-    if (receiver.sequence !== this.sequence || this.state === IDLE)
-      receiver.fail(new PullError('ERR_CLOSED', 'the exchange is over, its body is gone'))
-    else if (this.state === LOST) receiver.fail(this.failure!)
-    else this.receiver = receiver
+    const over = this.over(receiver.sequence)
+    if (over === null) this.receiver = receiver
+    else receiver.fail(over)
+  }
+
+  /** Why nothing of this exchange can be read any more, if it is over. */
+  over(sequence: number): PullError | null {
+    if (sequence !== this.sequence || this.state === IDLE) return new PullError('ERR_CLOSED', 'the exchange is over, its body is gone')
+    return this.state === LOST ? this.failure : null
   }
 
   /** Tells of the chunks what `Commands.readOn` says. */
@@ -426,16 +453,18 @@ export class Stream implements contract.Stream {
     if (this.receiver !== null || this.writer !== null || this.whenIdle !== null) this.close(null)
   }
 
-  /** The exchange is over, its response was not sent. */
+  /** The exchange is over, and its response was not sent, or the peer's half of its tunnel is not. */
   private lose(error: PullError): void {
-    const { request } = this
+    const { request, state } = this
+    const answered = state === HALF_SHUT
     this.state = LOST
     this.failure = error
+    this.keyUsed = state !== OPEN
     this.request = null
-    this.connection.exchanged(this, 0, request === null || this.unpulled ? 0 : 1)
+    this.connection.exchanged(this, answered ? 1 : 0, answered || request === null || this.unpulled ? 0 : 1)
     this.unpulled = false
     this.close(error)
-    request?.fail(error)
+    if (!answered) request?.fail(error)
   }
 
   /** Ends what is at work on the exchange. `error`: null when its response has been sent. */

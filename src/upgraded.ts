@@ -4,7 +4,7 @@ import { Duplex } from 'node:stream'
 
 import type * as contract from '../index.js'
 import { LONGEST_TIMER } from './deadline.js'
-import { PullError } from './errors.js'
+import { PullError, isQuiet } from './errors.js'
 import { RESET } from './layout.js'
 import type { Receiver } from './receiver.js'
 import { DONE, type Writer } from './response.js'
@@ -37,6 +37,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
     const fail = (error: PullError): void => void setImmediate(() => this.fail(error))
     this.incoming = new Incoming(stream, sequence, (chunk) => this.received(chunk), fail)
     writer.onFail = fail
+    writer.onWritten = () => void this.idle?.refresh()
   }
 
   override _read(): void {
@@ -80,13 +81,17 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
     )
   }
 
-  /** The tunnel has failed. This side's close is no error of the tunnel's, as in net.Socket: only the writes that it cuts short are told. */
+  /**
+   * The tunnel has failed. This side's close is no error of the tunnel's, as in net.Socket: only the writes that it cuts short are told. And
+   * a peer that leaves ends no process that does not listen.
+   */
   private fail(error: PullError): void {
-    this.destroy(error.code === 'ERR_CLOSED' ? undefined : error)
+    const untold = error.code === 'ERR_CLOSED' || (isQuiet(error) && this.listenerCount('error') === 0)
+    this.destroy(untold ? undefined : error)
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.setTimeout(0)
+    if (this.idle !== null) clearTimeout(this.idle)
     if (!this.incoming.ended || !this.writableFinished) this.stream.abandon(RESET.cancel, new PullError('ERR_CLOSED', 'the tunnel was destroyed'))
     done(error)
   }
@@ -116,6 +121,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
   }
 
   setTimeout(milliseconds: number, listener?: () => void): this {
+    if (this.destroyed) return this
     if (this.idle !== null) clearTimeout(this.idle)
     this.idle = milliseconds > 0 ? setTimeout(() => this.emit('timeout'), Math.min(milliseconds, LONGEST_TIMER)).unref() : null
     if (listener !== undefined) {

@@ -1,6 +1,7 @@
 //! One connection on its I/O loop.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering::AcqRel},
     task::{Wake, Waker},
 };
@@ -41,8 +42,10 @@ pub struct Connection {
     pub ends: Option<Box<Ends>>,
     /// Requests granted to the engine and not yet come up.
     pub credits: u32,
-    /// Requests that have a place at `limits.requestsInFlight`.
+    /// Requests that JavaScript was told of and that are not over. Each has a place at `limits.requestsInFlight`, until it is a tunnel.
     pub in_flight: u64,
+    /// Streams that have left HTTP, and are not over.
+    tunnels: HashSet<u32>,
     counted: (u64, u64),
     place: Place,
 }
@@ -66,7 +69,7 @@ impl Drop for Place {
 impl Drop for Connection {
     fn drop(&mut self) {
         // After a fault: the engine fails what is in flight before it closes.
-        self.place.0.requests_left(self.in_flight);
+        self.place.0.requests_left(self.in_flight.saturating_sub(self.tunnels.len() as u64));
     }
 }
 
@@ -91,6 +94,7 @@ impl Connection {
             ends: Some(Box::new(ends)),
             credits: 0,
             in_flight: 0,
+            tunnels: HashSet::new(),
             counted: (0, 0),
             place,
         }
@@ -102,6 +106,20 @@ impl Connection {
         self.credits = self.credits.saturating_add(more);
         self.engine.pull_requests(more);
         had_none && more > 0
+    }
+
+    /// The request of `stream` has its answer, though it is not over: it gives its place back.
+    pub fn upgraded(&mut self, stream: u32) {
+        self.tunnels.insert(stream);
+        self.place.0.requests_left(1);
+    }
+
+    /// The request of `stream`, which has a place unless it is a tunnel, is over.
+    pub fn request_over(&mut self, stream: u32) {
+        self.in_flight -= 1;
+        if self.tunnels.is_empty() || !self.tunnels.remove(&stream) {
+            self.place.0.requests_left(1);
+        }
     }
 
     /// Adds what has been read and written since the last call.

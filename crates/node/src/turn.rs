@@ -99,7 +99,7 @@ impl IoLoop {
             Event::Sent { key, bytes, at } => {
                 self.stats.add(Counter::ResponsesSent, 1);
                 self.outbox.sent(key, bytes, at);
-                return self.over(connection);
+                return self.over(connection, key);
             }
             Event::Failed { key, error } => {
                 if self.forget_held(key) {
@@ -107,9 +107,12 @@ impl IoLoop {
                 }
                 self.stats.add(Counter::ResponsesFailed, 1);
                 self.outbox.failed(key, &error);
-                return self.over(connection);
+                return self.over(connection, key);
             }
-            Event::Upgraded { key, protocol } => self.outbox.upgraded(key, protocol.token()),
+            Event::Upgraded { key, protocol } => {
+                connection.upgraded(key.stream);
+                self.outbox.upgraded(key, protocol.token());
+            }
             Event::Refused(refusal) => {
                 self.stats.refuse(refusal);
                 self.stats_changed = true;
@@ -156,7 +159,7 @@ impl IoLoop {
             connection.waker.wake_by_ref();
             self.held_requests.push_back(HeldRequest { key, request: None });
             self.stats.add(Counter::ResponsesFailed, 1);
-            self.left(connection);
+            self.left(connection, key);
         }
     }
 
@@ -186,17 +189,15 @@ impl IoLoop {
     }
 
     /// A request that JavaScript knows is over.
-    fn over(&mut self, connection: &mut Connection) -> Then {
-        self.left(connection);
+    fn over(&mut self, connection: &mut Connection, key: Key) -> Then {
+        self.left(connection, key);
         self.grant_next(connection)
     }
 
-    /// A request gives its place back.
-    fn left(&mut self, connection: &mut Connection) {
+    fn left(&mut self, connection: &mut Connection, key: Key) {
         if connection.in_flight > 0 {
-            connection.in_flight -= 1;
+            connection.request_over(key.stream);
             self.stats.subtract(Counter::RequestsInFlight, 1);
-            self.shared.requests_left(1);
         }
     }
 

@@ -136,6 +136,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
         let end =
             |code, message: &'static str| Some(End::Close { reason: CloseReason::new(code, message), linger: false });
         if self.cut {
+            // What was written before is not taken back: as much of it as the transport takes at once.
+            let _ = self.write(turn.cx, turn.now);
             return end(CloseCode::Closed, "the tunnel was reset by this side");
         }
         let was_shut = self.sending == Sending::Shut;
