@@ -50,7 +50,7 @@ test('a throw is a 500 and a call of onError', async (t) => {
     if (request.path === '/throw') throw new Error('a fault')
     if (request.path === '/reject') return Promise.reject(new Error('a fault'))
     if (request.path === '/wrong') return { status: 42 }
-    if (request.path === '/nothing') return undefined as unknown as { status: number }
+    if (request.path === '/nothing') return undefined
     return { body: 'fine' }
   }
   const { port } = await scene(t, handler, { onError: (error, request) => errors.push([error, request]) })
@@ -65,6 +65,52 @@ test('a throw is a 500 and a call of onError', async (t) => {
   t.is(errors.length, 4)
   t.is((errors[3]![0] as { code?: string }).code, 'ERR_INVALID_OPTION')
   t.is((await client.fetch({ path: '/fine' })).text, 'fine')
+})
+
+test('a handler that throws in the middle of its own answer cuts it short, and gives its place back', async (t) => {
+  const handler: Handler = async ({ path, stream, key }) => {
+    if (path === '/fine') return { body: 'fine' }
+    await stream.start(key, {}).write('part')
+    throw new Error('a fault')
+  }
+  const errors: unknown[] = []
+  const { port } = await scene(t, handler, { concurrency: 1, onError: (error) => errors.push((error as Error).message) })
+  for (const client of [h1Client(port), h2Client(port)]) {
+    t.teardown(() => client.close())
+    await t.throwsAsync(client.fetch({ path: '/cut' }))
+    t.is((await client.fetch({ path: '/fine' })).text, 'fine')
+  }
+  t.deepEqual(errors, ['a fault', 'a fault'])
+})
+
+test('a handler that answers by other means gives back nothing', async (t) => {
+  const handler: Handler = async ({ path, stream, key }) => {
+    if (path === '/tunnel') return void (await stream.upgrade(key)).end('bye')
+    if (path === '/sent') return void (await stream.send(key, { body: 'sent' }))
+    const writer = stream.start(key, {})
+    setImmediate(() => void writer.finish())
+  }
+  const errors: unknown[] = []
+  const { port } = await scene(t, handler, { onError: (error) => errors.push(error) })
+  const client = h1Client(port)
+  t.teardown(() => client.close())
+  t.is((await client.fetch({ path: '/sent' })).text, 'sent')
+  t.is((await client.fetch({ path: '/later' })).text, '')
+  const raw = await RawClient.connect(port)
+  await raw.write('GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n')
+  t.true((await raw.rest()).endsWith('\r\n\r\nbye'))
+  t.deepEqual(errors, [])
+})
+
+test('many servers of a process hear a signal by one handler', async (t) => {
+  const before = process.listenerCount('SIGTERM')
+  const servers = await Promise.all(Array.from({ length: 3 }, () => serve({ port: 0, ioThreads: 1 }, () => ({}))))
+  t.is(process.listenerCount('SIGTERM'), before + 1)
+  await servers[0]!.close()
+  t.is(process.listenerCount('SIGTERM'), before + 1)
+  process.emit('SIGTERM')
+  await Promise.all(servers.map(({ finished }) => finished))
+  await soon(() => process.listenerCount('SIGTERM') === before)
 })
 
 test('concurrency: uploads that wait for their turn do not keep the window from those that are read', async (t) => {

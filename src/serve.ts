@@ -1,11 +1,15 @@
-// Built on the public interface alone: what this loop does, any program can.
+// Built on the public interface, but for what a program knows of its own answers: what this loop does, any program can.
 
 import type * as contract from '../index.js'
+import type { Connection } from './connection.js'
 import { PullError, settle } from './errors.js'
-import { listen } from './listener.js'
+import { type Listener, listen } from './listener.js'
 import { OPTIONS, REQUESTS, invalid, number, onlyKnown } from './options.js'
+import type { Stream } from './stream.js'
 
-type Answer = contract.OutgoingResponse | globalThis.Response
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+
+type Answer = contract.OutgoingResponse | globalThis.Response | void
 type Handler = (request: contract.IncomingRequest) => Answer | Promise<Answer>
 
 export async function serve(options: contract.ServeOptions, handler: Handler): Promise<contract.Server> {
@@ -28,18 +32,20 @@ class Server implements contract.Server {
   readonly finished: Promise<contract.DrainReport>
   /** Loops that run: the one that accepts, one for each connection, one for each stream. */
   private loops = 0
+  /** To drain, by a signal. */
+  private asked = false
   private onServed!: () => void
   private readonly served = new Promise<void>((resolve) => (this.onServed = resolve))
 
   constructor(
-    readonly listener: contract.Listener,
+    readonly listener: Listener,
     private readonly handler: Handler,
     private readonly onError: NonNullable<contract.ServeOptions['onError']>,
     signals: boolean,
   ) {
     // After its end, a drain tells what became of it.
     this.finished = settle(this.accept().then(() => listener.drain()))
-    if (signals) this.drainOnSignals()
+    if (signals) drainOnSignals(this)
   }
 
   drain(options?: contract.DrainOptions): Promise<contract.DrainReport> {
@@ -64,7 +70,7 @@ class Server implements contract.Server {
     }
   }
 
-  private async connection(connection: contract.Connection): Promise<void> {
+  private async connection(connection: Connection): Promise<void> {
     this.loops++
     try {
       for await (const stream of connection) void this.stream(stream)
@@ -74,16 +80,18 @@ class Server implements contract.Server {
     this.ended()
   }
 
-  private async stream(stream: contract.Stream): Promise<void> {
+  private async stream(stream: Stream): Promise<void> {
     this.loops++
     try {
       for (;;) {
         const request = await stream.nextRequest()
         if (request === null) return
         try {
-          const answer = this.handler(request)
+          const given = this.handler(request)
           // Hot: what is there already is not waited for.
-          await stream.send(request.key, isThenable(answer) ? await answer : answer)
+          const answer = isThenable(given) ? await given : given
+          // Who gives back nothing has answered by other means; if not, `send` says what is wrong.
+          if (answer !== undefined || stream.isUnanswered(request.key)) await stream.send(request.key, answer!)
         } catch (error) {
           await this.fail(stream, request, error)
         }
@@ -98,14 +106,15 @@ class Server implements contract.Server {
     if (--this.loops === 0) this.onServed()
   }
 
-  /** A 500, if nothing else was sent. */
-  private async fail(stream: contract.Stream, request: contract.IncomingRequest, error: unknown): Promise<void> {
+  /** A 500, if nothing else was sent. What was begun and will not be finished must not hold the peer, or the request's place. */
+  private async fail(stream: Stream, request: contract.IncomingRequest, error: unknown): Promise<void> {
     this.report(error, request)
     try {
       await stream.send(request.key, { status: 500, headers: { 'content-type': 'text/plain' }, body: 'Internal Server Error' })
     } catch (second) {
       // The key was used up, or the peer has left: whatever went wrong first has been told.
       if (!(second instanceof PullError)) throw second
+      stream.breakOff(request.key, error)
     }
   }
 
@@ -120,23 +129,32 @@ class Server implements contract.Server {
     }
   }
 
-  private drainOnSignals(): void {
-    let asked = false
-    const onSignal = (): void => {
-      if (asked) this.listener.close()
-      else this.listener.drain()
-      asked = true
-    }
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal)
-    const off = (): void => {
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, onSignal)
-    }
-    this.finished.then(off, off)
+  /** The first signal drains it, the next closes it. */
+  signal(): void {
+    if (this.asked) this.listener.close()
+    else this.listener.drain()
+    this.asked = true
   }
 }
 
-function isThenable<T extends object>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  // A handler may give back nothing, against its type: that is for `send` to refuse.
+/** The servers that signals drain. One handler for all of them: Node takes more than ten for a leak. */
+const signalled = new Set<Server>()
+
+function onSignal(): void {
+  for (const server of signalled) server.signal()
+}
+
+function drainOnSignals(server: Server): void {
+  if (signalled.size === 0) for (const signal of SIGNALS) process.on(signal, onSignal)
+  signalled.add(server)
+  const leave = (): void => {
+    signalled.delete(server)
+    if (signalled.size === 0) for (const signal of SIGNALS) process.off(signal, onSignal)
+  }
+  server.finished.then(leave, leave)
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as Partial<PromiseLike<T>> | undefined)?.then === 'function'
 }
 
