@@ -22,7 +22,7 @@ async fn main() -> Result<()> {
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        tokio::spawn(serve(Connection::new(0, socket, config.clone(), TokioTimer::default())));
+        tokio::spawn(serve(Connection::new(socket, config.clone(), TokioTimer::default())));
     }
 }
 

@@ -159,7 +159,7 @@ type Handles = Connection<DuplexStream, NoTimer>;
 
 fn connection<C: Client>() -> (C, Handles) {
     let (client, server) = duplex(1 << 16);
-    (C::new(client), Connection::new(0, server, Arc::new(Config::default()), NoTimer))
+    (C::new(client), Connection::new(server, Arc::new(Config::default()), NoTimer))
 }
 
 /// Answers one request of a stream.

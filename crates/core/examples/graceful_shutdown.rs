@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
             _ = &mut interrupt => break,
         };
         io.set_nodelay(true).ok();
-        let connection = Connection::new(0, io, config.clone(), TokioTimer::default());
+        let connection = Connection::new(io, config.clone(), TokioTimer::default());
         connections.spawn(handle_connection(connection, stop.child_token()));
     }
     // The listener: nobody is let in any more, and every connection ends.

@@ -28,7 +28,7 @@ async fn main() -> Result<()> {
         conn.set_nodelay(true).ok();
         // wrap low-level connection into http connection
         // Not `await`ed: the protocol is detected by the first `next`, which also has the deadline for it.
-        let conn = Connection::new(0, conn, config.clone(), TokioTimer::default());
+        let conn = Connection::new(conn, config.clone(), TokioTimer::default());
 
         // stream could be h1/h2 or h3 someday, for h1: each conn yield only one stream
         while let Some(http_stream) = conn.next().await {

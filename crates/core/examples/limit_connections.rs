@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
         let place = places.clone().acquire_owned().await?;
         let (io, _) = listener.accept().await?;
         io.set_nodelay(true).ok();
-        let connection = Connection::new(0, io, config.clone(), TokioTimer::default());
+        let connection = Connection::new(io, config.clone(), TokioTimer::default());
         let text = format!("connection {} of {most}\n", most - places.available_permits());
         tokio::spawn(async move {
             handle_connection(connection, text.into()).await.ok();

@@ -36,7 +36,7 @@ pub async fn serve(listener: TcpListener) -> Result<()> {
     loop {
         let (io, _) = listener.accept().await?;
         io.set_nodelay(true).ok();
-        smol::spawn(handle_connection(Connection::new(0, io.compat(), config.clone(), SmolTimer::default()))).detach();
+        smol::spawn(handle_connection(Connection::new(io.compat(), config.clone(), SmolTimer::default()))).detach();
     }
 }
 

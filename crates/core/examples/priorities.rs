@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
     loop {
         let (io, _) = listener.accept().await?;
         io.set_nodelay(true).ok();
-        let connection = Connection::new(0, io, config.clone(), TokioTimer::default());
+        let connection = Connection::new(io, config.clone(), TokioTimer::default());
         tokio::spawn(handle_connection(connection, jobs.clone()));
     }
 }

@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
     loop {
         let (io, _) = listener.accept().await?;
         io.set_nodelay(true).ok();
-        let connection = Connection::new(0, io, config.clone(), TokioTimer::default());
+        let connection = Connection::new(io, config.clone(), TokioTimer::default());
         let bytes = bytes.clone();
         tokio::spawn(async move {
             while let Some(Ok(stream)) = connection.next().await {

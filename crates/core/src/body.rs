@@ -56,11 +56,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Body<IO, T> {
         }
     }
 
-    /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it.
+    /// The next chunk, or `None` at the end. The first call sends `100 Continue` if the peer waits for it and no answer has begun.
     ///
     /// Fails with `PeerClosed`, `PeerReset`, `BodyTooLarge`, `BodyTimeout`, `Protocol` or as the answer does, and with `Closed` or
     /// `KeyUsed` once that has been sent or the stream has left HTTP. Cancel-safe: bytes that came while nobody waited are given to
-    /// the next call.
+    /// the next call. What was asked for stays so: until some come, `Timeouts::body_idle` counts from the call that asked.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if !self.gathered.is_empty() && !matches!(self.state, State::Failed(_)) {
             return Ok(Some(self.gathered.split().freeze()));

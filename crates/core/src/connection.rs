@@ -3,7 +3,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -19,6 +22,9 @@ use crate::{
     stream::Stream,
     timer::Timer,
 };
+
+/// So many there were, so that the keys of each are its own.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 
 /// One HTTP connection over the transport `IO`, with the deadlines of the timer `T`.
 ///
@@ -37,8 +43,9 @@ pub struct Connection<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
-    /// A connection over an accepted transport. `number` is the caller's, and part of every [`Key`](crate::Key).
-    pub fn new(number: u32, io: IO, config: Arc<Config>, timer: T) -> Self {
+    /// A connection over an accepted transport (above TLS, if there is TLS).
+    pub fn new(io: IO, config: Arc<Config>, timer: T) -> Self {
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let engine = Engine::new(number, io, config, timer.now());
         Self { shared: Shared::new(Inner::new(engine, timer)) }
     }
@@ -46,7 +53,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     /// The next stream: one for an h1 connection, one for each request on h2, which has read a few ahead. `None` when there
     /// will be none.
     ///
-    /// Fails, once, when the peer broke the protocol or the transport failed. Cancel-safe: a stream that came while nobody
+    /// Fails, once, when the peer broke HTTP/2, the transport failed, or this library did. Any other end is `None`, that of an HTTP/1.1
+    /// connection whose peer sent no HTTP too: it has been told so, and [`closed`](Self::closed) says why. Cancel-safe: a stream that came while nobody
     /// waited is given to the next call.
     pub async fn next(&self) -> Option<Result<Stream<IO, T>, Error>> {
         let shared = self.shared.clone();
@@ -76,7 +84,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     }
 
     /// Takes nothing new and lets what is in flight finish: h1 answers with `connection: close`, h2 sends GOAWAY. Idempotent;
-    /// `next` and `closed` tell when it has come to its end.
+    /// `next` and `closed` tell when it has come to its end. What has come and was not pulled is in flight: go on pulling
+    /// until `next` gives `None`, or what nobody takes holds the connection.
     pub fn drain(&self) {
         self.shared.command(|inner| inner.engine.drain());
     }
@@ -86,7 +95,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
         self.shared.command(|inner| inner.engine.close());
     }
 
-    /// Waits for the end, and says why it came. As a [`driver`](Self::driver) it does the connection's work meanwhile. Cancel-safe.
+    /// Waits for the end, and says why it came. As a [`driver`](Self::driver) it does the connection's work meanwhile, before all that wait:
+    /// it is to be polled when it is woken, or dropped. Cancel-safe.
     pub async fn closed(&self) -> CloseReason {
         self.driver().await
     }
@@ -107,7 +117,8 @@ impl CloseReason {
     /// The error of a connection that did not end as it should.
     fn side_at_fault(&self) -> Option<Error> {
         let code = match (self.code, self.code.side()) {
-            (CloseCode::BadRequest | CloseCode::ProtocolError, _) => Code::Protocol,
+            (CloseCode::ProtocolError, _) => Code::Protocol,
+            (CloseCode::Internal, _) => Code::Closed,
             (_, Side::Io) => Code::Io,
             _ => return None,
         };

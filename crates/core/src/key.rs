@@ -4,7 +4,7 @@
 /// the final answer. Every answer carries it, so an answer can never reach another request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
-    /// The connection, as the owner numbered it.
+    /// The connection: no two [`Connection`](crate::Connection)s of a process have the same number; those of engines are their owner's.
     pub connection: u32,
     /// The stream within the connection: 1 on HTTP/1.1, the stream identifier (RFC 9113 section 5.1.1) on HTTP/2.
     pub stream: u32,

@@ -11,17 +11,19 @@
 //! use http::Response;
 //! use hyperpull::{Connection, config::Config, timer::TokioTimer};
 //!
-//! # async fn serve(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn serve(listener: tokio::net::TcpListener) -> std::io::Result<()> {
 //! let config = Arc::new(Config::default());
 //! while let Ok((io, _)) = listener.accept().await {
 //!     io.set_nodelay(true)?;
-//!     let connection = Connection::new(0, io, config.clone(), TokioTimer::default());
-//!     while let Some(stream) = connection.next().await {
-//!         let (mut input, mut output) = stream?.split();
-//!         while let Some(item) = input.next().await {
-//!             let (key, request) = item?;
-//!             let sent = output.send((key, Response::new(format!("you asked for {}\n", request.uri())))).await?;
-//!             println!("{} bytes sent at {:?}", sent.bytes, sent.at);
+//!     let connection = Connection::new(io, config.clone(), TokioTimer::default());
+//!     // What a peer has done is no reason to end this loop: hence no `?`.
+//!     while let Some(Ok(stream)) = connection.next().await {
+//!         let (mut input, mut output) = stream.split();
+//!         while let Some(Ok((key, request))) = input.next().await {
+//!             match output.send((key, Response::new(format!("you asked for {}\n", request.uri())))).await {
+//!                 Ok(sent) => println!("{} bytes sent at {:?}", sent.bytes, sent.at),
+//!                 Err(error) => println!("not sent: {error}"),
+//!             }
 //!         }
 //!     }
 //! }
@@ -59,7 +61,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (mut client, io) = tokio::io::duplex(1 << 16);
 //! # client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await?;
-//! # let connection = Connection::new(0, io, Arc::new(Config::default()), TokioTimer::default());
+//! # let connection = Connection::new(io, Arc::new(Config::default()), TokioTimer::default());
 //! # let (mut input, mut output) = connection.next().await.ok_or("no stream")??.split();
 //! # let (key, _) = input.next().await.ok_or("no request")??;
 //! let driver = tokio::spawn(connection.driver());
@@ -89,7 +91,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (mut client, io) = tokio::io::duplex(1 << 16);
 //! # client.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello").await?;
-//! # let connection = Connection::new(0, io, Arc::new(Config::default()), TokioTimer::default());
+//! # let connection = Connection::new(io, Arc::new(Config::default()), TokioTimer::default());
 //! # let (mut input, mut output) = connection.next().await.ok_or("no stream")??.split();
 //! let (key, mut request) = input.next().await.ok_or("no request")??;
 //!

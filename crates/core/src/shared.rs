@@ -232,7 +232,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Inner<IO, T> {
                 stream.pulled = None;
             }),
             Event::Refused(_) => {}
-            Event::Closed(reason) => self.closed = Some(reason),
+            Event::Closed(reason) => {
+                // Not every transport can be reset: it is closed as ever.
+                drop(self.engine.take_cut_short());
+                self.closed = Some(reason);
+            }
         }
     }
 

@@ -58,7 +58,7 @@ pub struct Input<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Input<IO, T> {
     /// The next request and its key, or `None` when there will be none. On h1 the next request comes after the last
-    /// answer was sent.
+    /// answer was sent: one that is neither answered nor [`reset`](Output::reset) holds its connection, for as long as there is one.
     ///
     /// Has no failure of its own yet: a connection that fails has no next request, and
     /// [`Connection::next`](crate::Connection::next) says why. Cancel-safe: a request that came while nobody waited is
@@ -104,6 +104,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
     }
 
     /// Begins an answer that is written piece by piece. Fails as `send` does before anything is sent.
+    ///
+    /// On h1 an answer to a request whose body is still to come and was not pulled yet is the connection's last, and a peer that
+    /// waits for `100 Continue` gets none any more: an echo pulls first.
     pub fn start(&mut self, key: Key, head: Response<()>) -> Result<Writer<'_, IO, T>, Error> {
         let (parts, ()) = head.into_parts();
         let head = ResponseHead::try_from(parts)?;
@@ -124,7 +127,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
     }
 
-    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves. Where an h1 request asks for
+    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves, also when it fails: a clone of this one
+    /// can answer then. Where an h1 request asks for
     /// several protocols, an Upgrade field of `head` names the chosen one; default the first (RFC 9110 section 7.8).
     ///
     /// Fails with `NotUpgradable` if the request does not ask for it or its body has not been read, with `InvalidHeader` if
@@ -232,7 +236,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
         }
     }
 
-    /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent.
+    /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent. On h1 trailers
+    /// go out to a peer that has asked for them (`TE: trailers`), and in a chunked answer alone.
     ///
     /// Fails as [`Output::send`] does: with `InvalidHeader` for trailers that only a head may have, with `BodyLengthMismatch` when
     /// bytes of the declared Content-Length are missing, which ends the exchange.

@@ -274,7 +274,7 @@ enum Protocol {
 fn exchange(protocol: Protocol, size: Size, driven: bool, knife: &Knife) -> String {
     run(LocalSet::new().run_until(async move {
         let (client, server) = duplex(size.pipe);
-        let connection = Connection::new(0, server, Arc::new(Config::default()), TokioTimer::default());
+        let connection = Connection::new(server, Arc::new(Config::default()), TokioTimer::default());
         if driven {
             spawn_local(connection.driver());
         }

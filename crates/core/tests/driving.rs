@@ -22,7 +22,7 @@ use hyperpull::{
     Body, Connection, Driver, Input, Key, Output, Sending, Stream, Upgraded, Writer,
     config::Config,
     engine::Engine,
-    error::CloseCode,
+    error::{CloseCode, Code},
     timer::{NoTimer, Timer, TokioTimer},
 };
 use rig::run;
@@ -34,7 +34,7 @@ use tokio::{
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 fn connection<IO: AsyncRead + AsyncWrite + Unpin>(io: IO) -> Connection<IO, TokioTimer> {
-    Connection::new(0, io, Arc::new(Config::default()), TokioTimer::default())
+    Connection::new(io, Arc::new(Config::default()), TokioTimer::default())
 }
 
 /// Polls once, with a waker that wakes nobody.
@@ -109,7 +109,7 @@ fn a_driver_that_is_polled_by_hand_sees_a_timeout_without_a_timer() {
     let (_client, server) = duplex(1 << 16);
     let mut config = Config::default();
     config.timeouts.handshake = Some(Duration::from_millis(10));
-    let connection = Connection::new(0, server, Arc::new(config), NoTimer);
+    let connection = Connection::new(server, Arc::new(config), NoTimer);
     let mut driver = pin!(connection.driver());
     assert!(poll_once(driver.as_mut()).is_pending());
     sleep(Duration::from_millis(11));
@@ -149,14 +149,15 @@ fn a_turn_that_panics_ends_the_connection_for_all_who_wait() {
         let connection = Arc::new(connection(Panics(server, panics.clone())));
         let wait = |connection: &Arc<Connection<_, _>>| {
             let connection = connection.clone();
-            tokio::spawn(async move { connection.next().await.is_none() })
+            tokio::spawn(async move { connection.next().await.map(|stream| stream.map(drop)) })
         };
         let (leader, follower) = (wait(&connection), wait(&connection));
         yield_now().await;
         panics.store(true, SeqCst);
         client.write_all(GET).await.unwrap();
         assert!(leader.await.unwrap_err().is_panic());
-        assert!(follower.await.unwrap(), "there will be no more streams");
+        assert_eq!(follower.await.unwrap().unwrap().unwrap_err().code(), Code::Closed);
+        assert!(connection.next().await.is_none());
         assert_eq!(connection.closed().await.code, CloseCode::Internal);
     });
 }

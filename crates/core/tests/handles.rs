@@ -25,7 +25,7 @@ type Pipe = Connection<DuplexStream, TokioTimer>;
 
 fn connection() -> (DuplexStream, Pipe) {
     let (client, server) = duplex(1 << 16);
-    (client, Connection::new(0, server, Arc::new(Config::default()), TokioTimer::default()))
+    (client, Connection::new(server, Arc::new(Config::default()), TokioTimer::default()))
 }
 
 /// The inline loop: every stream, every request, one after the other.
@@ -61,7 +61,7 @@ fn the_inline_loop_serves_h1_over_a_real_socket() {
         };
         let server = async {
             let (io, _) = listener.accept().await.unwrap();
-            serve_inline(Connection::new(0, io, Arc::new(Config::default()), TokioTimer::default())).await
+            serve_inline(Connection::new(io, Arc::new(Config::default()), TokioTimer::default())).await
         };
         let (seen, served) = tokio::join!(client, server);
         assert_eq!(served, 2);
@@ -237,7 +237,7 @@ fn what_the_transport_has_taken_and_not_flushed_has_not_been_sent() {
         // More than the pipe holds, and less than the buffer before it.
         let (mut client, server) = duplex(200);
         let config = Arc::new(Config::default());
-        let connection = Connection::new(0, BufStream::new(server), config, TokioTimer::default());
+        let connection = Connection::new(BufStream::new(server), config, TokioTimer::default());
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
         let (key, _) = input.next().await.unwrap().unwrap();
@@ -248,7 +248,7 @@ fn what_the_transport_has_taken_and_not_flushed_has_not_been_sent() {
     run(async {
         let (mut client, server) = duplex(200);
         let config = Arc::new(Config::default());
-        let connection = Connection::new(0, BufStream::new(server), config, TokioTimer::default());
+        let connection = Connection::new(BufStream::new(server), config, TokioTimer::default());
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
         let (mut input, output) = connection.next().await.unwrap().unwrap().split();
         let (key, _) = input.next().await.unwrap().unwrap();

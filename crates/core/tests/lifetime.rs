@@ -20,6 +20,7 @@ use http::{Method, Request, Response};
 use hyperpull::{
     Connection, Upgraded,
     config::Config,
+    engine::ResetReason,
     error::{CloseCode, CloseReason, Code},
     timer::TokioTimer,
 };
@@ -36,7 +37,7 @@ const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r
 
 fn connection() -> (DuplexStream, Pipe) {
     let (client, server) = duplex(1 << 16);
-    (client, Connection::new(0, server, Arc::new(Config::default()), TokioTimer::default()))
+    (client, Connection::new(server, Arc::new(Config::default()), TokioTimer::default()))
 }
 
 async fn local<F: Future>(test: F) -> F::Output {
@@ -372,13 +373,56 @@ fn a_tunnel_that_is_dropped_resets_its_stream_though_the_request_is_held() {
 fn a_failure_is_told_once() {
     run(async {
         let (mut client, connection) = connection();
+        // A frame of SETTINGS that has a stream (RFC 9113 section 6.5).
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\0\0\0\0\x01").await.unwrap();
+        assert_eq!(connection.next().await.unwrap().unwrap_err().code(), Code::Protocol);
+        assert!(connection.clone().next().await.is_none());
+        assert!(connection.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_refused_head_ends_the_connection_and_is_told_by_closed() {
+    run(async {
+        let (mut client, connection) = connection();
         client.write_all(b"GET / HTTP/9.9\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         let (mut input, _output) = connection.next().await.unwrap().unwrap().split();
         assert!(input.next().await.is_none());
-        assert_eq!(connection.next().await.unwrap().unwrap_err().code(), Code::Protocol);
-        assert!(connection.clone().next().await.is_none());
         assert!(connection.next().await.is_none());
+        assert_eq!(connection.closed().await.code, CloseCode::BadRequest);
+    });
+}
+
+#[test]
+fn the_transport_is_dropped_though_handles_are_left_of_an_answer_that_is_cut_short() {
+    run(async {
+        let (mut client, connection) = connection();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let (mut input, mut output) = connection.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        output.start(key, Response::new(())).unwrap().write("part", 0).await.unwrap();
+        output.reset(ResetReason::Cancel);
+        connection.closed().await;
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        assert!(seen.ends_with(b"part"));
+    });
+}
+
+#[test]
+fn a_key_is_good_for_its_own_connection_alone() {
+    run(async {
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let ((mut one, first), (mut two, second)) = (connection(), connection());
+        one.write_all(request).await.unwrap();
+        two.write_all(request).await.unwrap();
+        let (mut input, _) = first.next().await.unwrap().unwrap().split();
+        let (key, _) = input.next().await.unwrap().unwrap();
+        let (mut input, mut output) = second.next().await.unwrap().unwrap().split();
+        let _own = input.next().await.unwrap().unwrap();
+        let error = output.send((key, Response::new("for another"))).await.unwrap_err();
+        assert_eq!(error.code(), Code::KeyUnknown);
     });
 }
 

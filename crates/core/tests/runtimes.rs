@@ -148,7 +148,7 @@ fn smol_notices_a_deadline() {
         let (io, _) = listener.accept().await.unwrap();
         let mut config = Config::default();
         config.timeouts.handshake = Some(Duration::from_millis(20));
-        let connection = Connection::new(0, io.compat(), Arc::new(config), SmolTimer::default());
+        let connection = Connection::new(io.compat(), Arc::new(config), SmolTimer::default());
         assert_eq!(connection.closed().await.code, CloseCode::HandshakeTimeout);
     });
 }
@@ -179,7 +179,7 @@ fn smol_carries_an_upgraded_stream() {
             assert_eq!(client.read_all(), "there and back");
         });
         let (io, _) = listener.accept().await.unwrap();
-        let connection = Connection::new(0, io.compat(), Arc::new(Config::default()), SmolTimer::default());
+        let connection = Connection::new(io.compat(), Arc::new(Config::default()), SmolTimer::default());
         let (mut input, output) = connection.next().await.unwrap().unwrap().split();
         let (key, _) = input.next().await.unwrap().unwrap();
         let (reader, mut writer) =

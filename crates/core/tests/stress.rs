@@ -132,7 +132,7 @@ type Conn = Connection<TcpStream, NoTimer>;
 
 /// Serves a connection with a task for it, one for each stream, and perhaps one that drives.
 async fn serve(io: TcpStream, mut dice: Dice) {
-    let connection = Arc::new(Conn::new(0, io, Arc::new(Config::default()), NoTimer));
+    let connection = Arc::new(Conn::new(io, Arc::new(Config::default()), NoTimer));
     let others = Others(Arc::new(watch::Sender::default()));
     let mut tasks = JoinSet::new();
     let mut aside = Box::pin(connection.next());

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use hyperpull::{
     config::Config,
-    engine::Engine,
+    engine::{Engine, ResetReason},
     error::{CloseCode, Code, Refusal},
     event::Event,
 };
@@ -46,6 +46,28 @@ fn refusals_have_their_status_and_end_the_connection() {
             assert!(events.any(|event| matches!(event, Event::Refused(seen) if seen == refusal)), "{request:?}");
             let text = rig.client.received();
             assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {text:?}");
+        });
+    }
+}
+
+#[test]
+fn the_transport_of_an_answer_that_its_end_alone_delimits_is_kept_when_it_is_cut_short() {
+    for (version, framed, is_kept) in [("1.0", false, true), ("1.0", true, false), ("1.1", false, false)] {
+        run(async move {
+            let mut rig = Rig::new(1 << 16);
+            rig.engine.pull_requests(1);
+            rig.client.send(&format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n")).await;
+            let (key, ..) = rig.request().await;
+            let mut head = head(200);
+            if framed {
+                head.headers.push(&http::header::CONTENT_LENGTH, b"9").unwrap();
+            }
+            rig.engine.start(key, head, rig.now).unwrap();
+            rig.engine.write(key, Bytes::from_static(b"part")).unwrap();
+            assert!(matches!(rig.event().await, Event::Written { bytes: 4, .. }));
+            rig.engine.reset(key.stream, ResetReason::Cancel);
+            assert!(rig.until_closed().await.any(|event| matches!(event, Event::Failed { .. })));
+            assert_eq!(rig.engine.take_cut_short().is_some(), is_kept);
         });
     }
 }

@@ -99,6 +99,7 @@ impl World {
         }
         self.end(ending);
         assert!(self.promises.closed && self.engine.is_closed());
+        drop(self.engine.take_cut_short());
         assert!(self.peer.state().dropped, "the transport is let go of");
         assert_eq!(self.live.load(SeqCst), 0, "response bytes are let go of");
         self.promises.exchanges
