@@ -2,7 +2,7 @@
 import test from 'ava'
 import type { IncomingRequest, Listener } from '../index.js'
 import { RawClient } from './_raw.js'
-import { answer, asked, must, open, portOf, pull, rejected } from './_server.js'
+import { answer, asked, barrier, must, open, portOf, pull, rejected } from './_server.js'
 
 const get = (path = '/', ...fields: string[]) => [`GET ${path} HTTP/1.1`, 'host: a', ...fields, '', ''].join('\r\n')
 
@@ -210,6 +210,20 @@ test('connection: close of the caller closes', async (t) => {
   t.is(response.get('connection'), 'close')
   t.is(response.body.toString(), 'bye')
   t.is(await client.ended, 'end')
+})
+
+test('a request behind the last answer of a connection takes nothing of that answer with it', async (t) => {
+  const { listener, client, request } = await asked(t, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n', {}, true)
+  client.socket.pause()
+  const body = 'x'.repeat(300_000)
+  await request.stream.send(request.key, { headers: { connection: 'close' }, body })
+  await client.write('GET /2 HTTP/1.1\r\nhost: a\r\n\r\n')
+  await barrier(listener)
+  client.socket.resume()
+  t.is((await client.response()).body.toString(), body)
+  t.is(await client.ended, 'end')
+  client.finish()
+  await request.stream.connection.closed
 })
 
 test('the forms of the target', async (t) => {

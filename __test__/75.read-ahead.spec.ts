@@ -1,6 +1,8 @@
 // readAhead.requests: 0: nothing is let in before nextRequest asks for it.
 import http2 from 'node:http2'
 import test from 'ava'
+import * as h2 from './_frames.js'
+import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
 import { must, open, portOf, watch } from './_server.js'
 import type { Listener } from '../index.js'
@@ -88,6 +90,23 @@ test('h2: a request is not delivered before it is asked for', async (t) => {
     await stream.send(request.key, { body: 'x' })
     reply.resume()
   }
+})
+
+test('h2: a request that waits for its place and is reset leaves its pull to the next', async (t) => {
+  const listener = await open(t, { ...strict, limits: { requestsInFlight: 1 } })
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  const connection = must(await listener.nextConnection())
+  await client.write(h2.get(1, '/1'))
+  const first = must(await must(await connection.nextStream()).nextRequest())
+  const next = connection.nextStream()
+  await client.write(h2.get(3, '/3'))
+  await client.ping()
+  await client.write(h2.reset(3))
+  await client.ping()
+  await client.write(h2.get(5, '/5'))
+  await first.stream.send(first.key, {})
+  t.is(must(await must(await next).nextRequest()).target, '/5')
 })
 
 test('with read-ahead the next request is there without a crossing', async (t) => {

@@ -103,7 +103,8 @@ impl IoLoop {
             }
             Event::Failed { key, error } => {
                 if self.forget_held(key) {
-                    return self.grant_next(connection);
+                    // Whoever pulled it has not got it, and pulls the next.
+                    return grant_one(connection);
                 }
                 self.stats.add(Counter::ResponsesFailed, 1);
                 self.outbox.failed(key, &error);
@@ -202,6 +203,10 @@ impl IoLoop {
     }
 
     fn grant_next(&self, connection: &mut Connection) -> Then {
-        if self.shared.grant > 0 && connection.grant(1) { Then::Again } else { Then::Go }
+        if self.shared.grant > 0 { grant_one(connection) } else { Then::Go }
     }
+}
+
+fn grant_one(connection: &mut Connection) -> Then {
+    if connection.grant(1) { Then::Again } else { Then::Go }
 }

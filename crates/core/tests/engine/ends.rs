@@ -252,6 +252,10 @@ fn a_drained_connection_answers_what_is_in_flight_and_closes() {
         assert!(busy.quiet().await);
         busy.engine.send(key, head(200), Bytes::from_static(b"last"), None, busy.now).unwrap();
         assert_eq!(busy.sent().await, (key, 4));
+        // What the peer sends behind its request must not reset the connection under the answer (RFC 9112 section 9.6).
+        busy.client.send(GET).await;
+        assert!(busy.quiet().await);
+        busy.client.finish().await;
         assert_eq!(busy.closed().await.code, CloseCode::Drained);
         assert!(busy.client.received().contains("connection: close\r\n"));
 

@@ -270,12 +270,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.last |= self.unread;
         self.answering = Answering::Nothing;
         self.waiting_since = turn.now;
-        self.last.then(|| self.ended())
+        self.last.then(|| self.ended(true))
     }
 
-    /// The last exchange is over, or there will be none.
-    fn ended(&self) -> End {
-        let linger = !self.eof && (self.unread || !self.incoming.is_empty());
+    /// The last exchange is over, or there will be none. `answered`: its answer is on its way to the peer, and what that sends by then, as
+    /// by pipelining, must not reset the connection under it.
+    fn ended(&self, answered: bool) -> End {
+        let linger = !self.eof && (answered || self.unread || !self.incoming.is_empty());
         let (code, message) = if self.body_late {
             (CloseCode::BodyTimeout, BODY_LATE)
         } else if self.draining {

@@ -58,7 +58,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             }
             if self.eof {
                 return Ok(if head::is_blank(&self.incoming) {
-                    Next::Over(self.ended())
+                    Next::Over(self.ended(false))
                 } else if wanted || !head::is_whole(&self.incoming) {
                     Next::Over(close(CloseCode::PeerClosed, "the peer left in the middle of a message"))
                 } else {
@@ -72,7 +72,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             match self.read(turn.cx) {
                 Poll::Ready(result) => result?,
                 Poll::Pending if self.draining && head::is_blank(&self.incoming) => {
-                    return Ok(Next::Over(self.ended()));
+                    return Ok(Next::Over(self.ended(false)));
                 }
                 Poll::Pending => {
                     if wanted && !head::is_blank(&self.incoming) && !mem::replace(&mut self.head_begun, true) {
