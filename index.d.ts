@@ -305,6 +305,8 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * - Trailers go out on HTTP/2, and on HTTP/1.1 with chunked coding when the request said `TE: trailers` (RFC 9110 section 6.5.1), else
    *   they are left out. `send` names those given as an object in `trailer` (section 6.6.2); the names of those of a function or of
    *   `finish` only the caller can know.
+   * - The Response of a `fetch` has the fields of the hop that it came by, and those of an encoding that was undone: make one of your own
+   *   without `transfer-encoding`, which is ERR_INVALID_HEADER here, `connection`, `content-encoding` and `content-length`.
    * - It is handed over when the event of Node.js that it is called in is over, promises and `process.nextTick` with it: code that turns the event
    *   loop by itself inside of that event, to wait for the answer, waits for ever.
    *

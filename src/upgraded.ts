@@ -92,6 +92,7 @@ export class UpgradedStream extends Duplex implements contract.UpgradedStream {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (this.idle !== null) clearTimeout(this.idle)
+    this.idle = null
     if (!this.incoming.ended || !this.writableFinished) this.stream.abandon(RESET.cancel, new PullError('ERR_CLOSED', 'the tunnel was destroyed'))
     done(error)
   }
