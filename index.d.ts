@@ -319,6 +319,9 @@ export class Stream implements AsyncIterable<IncomingRequest> {
   /**
    * Begins a response that is written piece by piece; the head is queued when it returns. Throws (it is not a promise) what
    * `send` rejects with, key still good.
+   *
+   * Who reads the request's body besides begins with that: behind the head a peer that waits for 100 Continue gets none, and on HTTP/1.1
+   * the connection of a body that nobody has begun to read ends with the answer. `send` of the body, or of a stream made of it, sees to that.
    */
   start(key: RequestKey, head: ResponseHead): ResponseWriter
 

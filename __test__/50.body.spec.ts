@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
-import type { RequestBody } from '../index.js'
+import type { OutgoingResponse, RequestBody } from '../index.js'
 import { drainBody, h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
@@ -53,6 +53,22 @@ test('an answer without a pull sends no 100-continue', async (t) => {
   await request.stream.send(request.key, { status: 417, body: 'no' })
   t.is((await client.response()).status, 417)
   t.is(await client.ended, 'end', 'whether the body comes is not known: the connection cannot be kept')
+})
+
+test('an echo through a stream of the body asks for it before its head is out', async (t) => {
+  const echoes: ((body: RequestBody) => OutgoingResponse | Response)[] = [
+    (body) => ({ body: body.toWeb() }),
+    (body) => ({ body: body.toNode() }),
+    (body) => new Response(body.toWeb()),
+  ]
+  for (const echo of echoes) {
+    const { client, request } = await asked(t, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n')
+    const sent = request.stream.send(request.key, echo(must(request.body)))
+    t.is((await client.response()).status, 100)
+    await client.write('hello')
+    t.is((await client.response()).body.toString(), 'hello')
+    await sent
+  }
 })
 
 test('an echo asks for the body before its head is out, and the connection is kept', async (t) => {

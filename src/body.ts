@@ -211,9 +211,14 @@ export class RequestBody implements contract.RequestBody {
     return this.receiver === null ? this.whole === null || this.whole.length === 0 : this.receiver.ended
   }
 
+  /** A stream is made of it, which pulls when it is read. */
+  get isStreamed(): boolean {
+    return this.reader === 'toWeb' || this.reader === 'toNode'
+  }
+
   /** Pulls the first chunk, for whoever is going to read. */
   ask(): void {
-    if (!this.busy) this.held ??= this.take()
+    if (this.isStreamed || !this.busy) this.held ??= this.take()
   }
 
   private get limit(): number {

@@ -134,6 +134,11 @@ export class IncomingRequest implements contract.IncomingRequest {
     return this.#body
   }
 
+  /** The body, if a stream was made of it. */
+  get streamedBody(): RequestBody | null {
+    return this.#body?.isStreamed === true ? this.#body : null
+  }
+
   /**
    * RFC 9218 section 4: a dictionary of structured fields, of which two keys are defined. The last of a key counts; what does not parse
    * counts as absent.

@@ -65,7 +65,7 @@ async function answer(stream: Stream, status: number, headers: Head, body: Body,
     }
     if (fields !== null) stream.checkTrailers(fields)
     // Behind the head there is no 100 any more, and HTTP/1.1 gives up the connection of a body that nobody has begun to read.
-    if (body instanceof RequestBody && !bodiless) body.ask()
+    if (!bodiless) (body instanceof RequestBody ? body : stream.streamedBody)?.ask()
     // HTTP/1.1 has room for trailers in the chunked coding alone (RFC 9112 section 7.1.2).
     writer = stream.begin(status, headers, source.length, trailers !== undefined)
     trailers = fields ?? trailers

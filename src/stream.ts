@@ -3,6 +3,7 @@
 import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
+import type { RequestBody } from './body.js'
 import type { Connection } from './connection.js'
 import type { Commands, Head } from './commands.js'
 import { type Code, PullError, refused } from './errors.js'
@@ -178,6 +179,11 @@ export class Stream implements contract.Stream {
     this.state = ANSWERING
     this.writer = new Writer(this, this.commands, withoutBody ? 0 : declared, bodiless)
     return this.writer
+  }
+
+  /** The body of the current request, if a stream was made of it. */
+  get streamedBody(): RequestBody | null {
+    return this.request!.streamedBody
   }
 
   /** Ends the body of `begin`. Throws, with the writer still good, when the trailers may not be sent. */
