@@ -23,7 +23,7 @@ use crate::{
     timer::Timer,
 };
 
-/// So many there were, so that the keys of each are its own.
+/// So many there were: the number of each is part of its keys.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 
 /// One HTTP connection over the transport `IO`, with the deadlines of the timer `T`.
@@ -53,9 +53,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
     /// The next stream: one for an h1 connection, one for each request on h2, which has read a few ahead. `None` when there
     /// will be none.
     ///
-    /// Fails, once, when the peer broke HTTP/2, the transport failed, or this library did. Any other end is `None`, that of an HTTP/1.1
-    /// connection whose peer sent no HTTP too: it has been told so, and [`closed`](Self::closed) says why. Cancel-safe: a stream that came while nobody
-    /// waited is given to the next call.
+    /// Fails, once, when the peer broke HTTP/2, the transport failed, or this library did. Any other end is `None`, that of an
+    /// HTTP/1.1 connection whose peer sent no HTTP too: it has been told so, and [`closed`](Self::closed) says why. Cancel-safe: a
+    /// stream that came while nobody waited is given to the next call.
     pub async fn next(&self) -> Option<Result<Stream<IO, T>, Error>> {
         let shared = self.shared.clone();
         Operation::new(&self.shared, Rank::Future, Interest::Connection)
@@ -95,8 +95,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Connection<IO, T> {
         self.shared.command(|inner| inner.engine.close());
     }
 
-    /// Waits for the end, and says why it came. As a [`driver`](Self::driver) it does the connection's work meanwhile, before all that wait:
-    /// it is to be polled when it is woken, or dropped. Cancel-safe.
+    /// Waits for the end, and says why it came. As a [`driver`](Self::driver) it does the connection's work meanwhile, before all
+    /// that wait: it is to be polled when it is woken, or dropped. Cancel-safe.
     pub async fn closed(&self) -> CloseReason {
         self.driver().await
     }

@@ -73,6 +73,7 @@ pub struct Engine<IO: AsyncRead + AsyncWrite + Unpin> {
     aged: bool,
     /// Closed at once by the owner.
     cut: bool,
+    /// A transport for the owner to reset.
     cut_short: Option<Box<IO>>,
 }
 

@@ -216,7 +216,7 @@ pub enum Event {
     },
     /// Something was refused before it became a request.
     Refused(Refusal),
-    /// The connection is over. Last, and once.
+    /// The connection is over. Last, and once. See [`Engine::take_cut_short`](crate::engine::Engine::take_cut_short).
     Closed(CloseReason),
 }
 

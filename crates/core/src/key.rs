@@ -4,7 +4,8 @@
 /// the final answer. Every answer carries it, so an answer can never reach another request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
-    /// The connection: no two [`Connection`](crate::Connection)s of a process have the same number; those of engines are their owner's.
+    /// The connection: no two [`Connection`](crate::Connection)s of a process have the same number, that of an engine is its
+    /// owner's.
     pub connection: u32,
     /// The stream within the connection: 1 on HTTP/1.1, the stream identifier (RFC 9113 section 5.1.1) on HTTP/2.
     pub stream: u32,

@@ -127,9 +127,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Output<IO, T> {
         self.handle.command(key, |inner| inner.engine.inform(key, status, headers))
     }
 
-    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves, also when it fails: a clone of this one
-    /// can answer then. Where an h1 request asks for
-    /// several protocols, an Upgrade field of `head` names the chosen one; default the first (RFC 9110 section 7.8).
+    /// Leaves HTTP on this stream: 101 for an h1 Upgrade, 2xx for CONNECT. Uses up both halves, also when it fails: a clone of this
+    /// one can answer then. Where an h1 request asks for several protocols, an Upgrade field of `head` names the chosen one; default
+    /// the first (RFC 9110 section 7.8).
     ///
     /// Fails with `NotUpgradable` if the request does not ask for it or its body has not been read, with `InvalidHeader` if
     /// `head` names a protocol that the request does not ask for, with `KeyUsed`,
@@ -236,8 +236,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer> Writer<'_, IO, T> {
         }
     }
 
-    /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent. On h1 trailers
-    /// go out to a peer that has asked for them (`TE: trailers`), and in a chunked answer alone.
+    /// Ends the answer, with a trailer section if there is one, at once; the future resolves when all of it has been sent. On h1
+    /// trailers go out to a peer that has asked for them (`TE: trailers`), and in a chunked answer alone.
     ///
     /// Fails as [`Output::send`] does: with `InvalidHeader` for trailers that only a head may have, with `BodyLengthMismatch` when
     /// bytes of the declared Content-Length are missing, which ends the exchange.

@@ -1,7 +1,7 @@
 //! One connection on its I/O loop.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering::AcqRel},
     task::{Wake, Waker},
 };
@@ -45,7 +45,7 @@ pub struct Connection {
     /// Requests that JavaScript was told of and that are not over. Each has a place at `limits.requestsInFlight`, until it is a tunnel.
     pub in_flight: u64,
     /// Streams that have left HTTP, and are not over.
-    tunnels: HashSet<u32>,
+    tunnels: BTreeSet<u32>,
     counted: (u64, u64),
     place: Place,
 }
@@ -94,7 +94,7 @@ impl Connection {
             ends: Some(Box::new(ends)),
             credits: 0,
             in_flight: 0,
-            tunnels: HashSet::new(),
+            tunnels: BTreeSet::new(),
             counted: (0, 0),
             place,
         }

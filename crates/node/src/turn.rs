@@ -103,7 +103,7 @@ impl IoLoop {
             }
             Event::Failed { key, error } => {
                 if self.forget_held(key) {
-                    // Whoever pulled it has not got it, and pulls the next.
+                    // Who has pulled it waits for the next.
                     return grant_one(connection);
                 }
                 self.stats.add(Counter::ResponsesFailed, 1);

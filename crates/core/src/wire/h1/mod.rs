@@ -273,8 +273,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         self.last.then(|| self.ended(true))
     }
 
-    /// The last exchange is over, or there will be none. `answered`: its answer is on its way to the peer, and what that sends by then, as
-    /// by pipelining, must not reset the connection under it.
+    /// The last exchange is over, or there will be none. `answered`: its answer is on its way to the peer, and what the peer has sent by
+    /// then, a pipelined request, must not reset the connection under it.
     fn ended(&self, answered: bool) -> End {
         let linger = !self.eof && (answered || self.unread || !self.incoming.is_empty());
         let (code, message) = if self.body_late {
