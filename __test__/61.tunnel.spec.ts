@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { readSync, writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
-import type { PullError } from '../index.js'
+import type { PullError, UpgradedStream } from '../index.js'
 import * as h2 from './_frames.js'
 import { FrameClient } from './_frames.js'
 import { RawClient } from './_raw.js'
@@ -26,6 +26,18 @@ function heard(client: RawClient): string {
   }
 }
 
+/** Ends the tunnel, and reads on. How many bytes have come by the end. */
+async function received(client: RawClient, tunnel: UpgradedStream): Promise<number> {
+  let bytes = 0
+  client.socket.removeAllListeners('data').on('data', (data) => {
+    bytes += data.length
+  })
+  client.socket.resume()
+  tunnel.end()
+  await client.ended
+  return bytes
+}
+
 test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
   t.timeout(60_000)
   const { listener, client, request } = await asked(t, upgrade(), {}, true)
@@ -39,14 +51,7 @@ test('h1: a tunnel passes 16 MB back under back-pressure', async (t) => {
   for (; written < 256; written++) tunnel.write(chunk, () => callbacks++)
   await barrier(listener)
   t.true(callbacks < 200, 'nobody reads')
-  let received = 0
-  client.socket.removeAllListeners('data').on('data', (data) => {
-    received += data.length
-  })
-  client.socket.resume()
-  tunnel.end()
-  await client.ended
-  t.is(received, 256 * chunk.length)
+  t.is(await received(client, tunnel), 256 * chunk.length)
 })
 
 test('h1: what comes over a tunnel and is not read is not taken', async (t) => {
@@ -136,14 +141,7 @@ test('what is written to a tunnel while it is corked waits for the peer to read 
   }
   await barrier(listener)
   t.true(written < 8, 'nobody reads')
-  let received = 0
-  client.socket.removeAllListeners('data').on('data', (data) => {
-    received += data.length
-  })
-  client.socket.resume()
-  tunnel.end()
-  await client.ended
-  t.is(received, 8 * chunk.length)
+  t.is(await received(client, tunnel), 8 * chunk.length)
 })
 
 test('large chunks of which one was detached while a tunnel was corked are refused together', async (t) => {
