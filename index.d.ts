@@ -246,7 +246,8 @@ export class Connection implements AsyncIterable<Stream> {
   [Symbol.asyncIterator](): AsyncIterator<Stream>
   /**
    * h1: `connection: close` on the answer in flight (RFC 9112 section 9.6), an idle one closes. h2: GOAWAY (RFC 9113 section 6.8),
-   * then the streams in flight finish. Resolves when the connection has ended; at the deadline it is closed.
+   * then the streams in flight finish. Resolves when the connection has ended; at the deadline it is closed. On HTTP/1.1 it ends when the
+   * client has closed its side behind the last answer, or 5 s after that: closed before, what the client still sends could cost it the answer.
    */
   drain(options?: DrainOptions): Promise<void>
   /** Ends it now: what is in flight rejects with ERR_CLOSED. Idempotent. */
