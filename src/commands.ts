@@ -112,7 +112,10 @@ export class Commands {
     const start = this.begin(headers, place)
     const head = length === -1 ? this.putHead(start, headers, place) : this.putLength(this.putHead(start, headers, place), length, place)
     const size = this.putBody(head, body)
-    if (kind === SEND && this.declared !== -1 && this.declared !== size && !exchange.isBodiless(status)) throw this.mismatch(size)
+    if (kind === SEND && this.declared !== -1 && this.declared !== size && !exchange.isBodiless(status)) {
+      this.blob = null
+      throw this.mismatch(size)
+    }
     if (size > INLINE_BODY) this.handOver()
     const { records } = this
     const count = records[QUEUE_RECORDS] + 1
@@ -163,7 +166,6 @@ export class Commands {
   }
 
   private mismatch(length: number): PullError {
-    this.blob = null
     return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
   }
 
@@ -192,6 +194,7 @@ export class Commands {
     return body.byteLength
   }
 
+  /** Queues the body that travels apart. */
   private handOver(): void {
     const { blob } = this
     this.blob = null
