@@ -3,24 +3,23 @@
 
 import type { NativeLoop } from './binding.js'
 import { PullError, rethrow } from './errors.js'
-import { FieldMemory, IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, Prepared, encodeFields, encodeLength } from './fields.js'
+import * as fields from './fields.js'
 import * as layout from './layout.js'
 import { checkEmpty } from './raw.js'
 import type { HeadersLike, PreparedHead } from '../index.js'
 
 // V8 does not fold what is imported, but it does fold these.
-const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS, PLACES, QUEUE_ARRANGED, QUEUE_BYTES, QUEUE_RECORDS } = layout
+const { BLOB, COMMAND, FLAG_PREPARED, FLAG_QUIET, FLAG_TRAILERS, FLAG_WAITS, INLINE_BYTES, PLACES, QUEUE_ARRANGED, QUEUE_BYTES, QUEUE_RECORDS } = layout
 const { send: SEND } = COMMAND
+const { IN_CHUNKS, IN_INTERIM, IN_TRAILERS, IN_UPGRADE, ON_H2, FieldMemory, Prepared, encodeFields, encodeLength } = fields
 const WORDS = layout.COMMAND_WORDS
 
 const RECORDS = 4096
 const BYTES = 1 << 20
-/** Bodies up to this travel in the shared memory, larger ones apart. */
-export const INLINE_BODY = 16 << 10
 /** The largest header section that is sent. */
 const HEAD_ROOM = 64 << 10
 /** What must be free before a command is written: a head, and 16 Ki characters at three bytes each. */
-const COMMAND_ROOM = HEAD_ROOM + 3 * INLINE_BODY
+const COMMAND_ROOM = HEAD_ROOM + 3 * INLINE_BYTES
 
 /** What names an exchange to the I/O loop. */
 export interface Exchange {
@@ -30,7 +29,7 @@ export interface Exchange {
   isBodiless(status: number): boolean
 }
 
-/** A body that is there whole, or a piece of one. Of several arrays: INLINE_BODY bytes at most. */
+/** A body that is there whole, or a piece of one. Of several arrays: INLINE_BYTES bytes at most. */
 export type Body = string | Uint8Array | readonly Uint8Array[]
 export type Head = HeadersLike | PreparedHead | undefined
 
@@ -92,8 +91,8 @@ export class Commands {
   }
 
   /** Throws when the fields may not be sent; queues nothing. */
-  check(fields: HeadersLike, place: number): void {
-    this.encode(this.room(), fields, place)
+  check(section: HeadersLike, place: number): void {
+    this.encode(this.room(), section, place)
   }
 
   /**
@@ -116,7 +115,7 @@ export class Commands {
       this.blob = null
       throw this.mismatch(size)
     }
-    if (size > INLINE_BODY) this.handOver()
+    if (size > INLINE_BYTES) this.handOver()
     const { records } = this
     const count = records[QUEUE_RECORDS] + 1
     const record = (count * WORDS) & PLACES
@@ -126,18 +125,18 @@ export class Commands {
     records[record + 3] = exchange.sequence
     records[record + 4] = status
     records[record + 5] = head - start
-    records[record + 6] = size <= INLINE_BODY ? size : BLOB
+    records[record + 6] = size <= INLINE_BYTES ? size : BLOB
     records[record + 7] = this.headNumber
     records[QUEUE_RECORDS] = count
-    records[QUEUE_BYTES] = head + (size <= INLINE_BODY ? size : 0)
+    records[QUEUE_BYTES] = head + (size <= INLINE_BYTES ? size : 0)
     this.arrange()
   }
 
   /** Writes fields from `at`. They may be read by code of the caller's: an iterator, a getter, which must not write here meanwhile. */
-  private encode(at: number, fields: HeadersLike, place: number): number {
+  private encode(at: number, section: HeadersLike, place: number): number {
     this.encoding = true
     try {
-      at = encodeFields(this.memory, at, at + HEAD_ROOM, fields, place)
+      at = encodeFields(this.memory, at, at + HEAD_ROOM, section, place)
     } catch (error) {
       this.encoding = false
       throw error
@@ -169,15 +168,15 @@ export class Commands {
     return new PullError('ERR_BODY_LENGTH_MISMATCH', `content-length is ${this.declared}, but the body has ${length} bytes`)
   }
 
-  /** Writes a body from `at`, or keeps it as a blob when it is over INLINE_BODY, and gives its length. */
+  /** Writes a body from `at`, or keeps it as a blob when it is over INLINE_BYTES, and gives its length. */
   private putBody(at: number, body: Body): number {
     if (typeof body === 'string') {
-      if (body.length > INLINE_BODY) return this.putBlob(Buffer.from(body))
+      if (body.length > INLINE_BYTES) return this.putBlob(Buffer.from(body))
       const written = this.memory.putText(at, body)
-      return written <= INLINE_BODY ? written : this.putBlob(Buffer.from(body))
+      return written <= INLINE_BYTES ? written : this.putBlob(Buffer.from(body))
     }
     if (!ArrayBuffer.isView(body)) return this.putAll(at, body)
-    if (body.byteLength > INLINE_BODY) return this.putBlob(body)
+    if (body.byteLength > INLINE_BYTES) return this.putBlob(body)
     if (body.byteLength === 0) checkEmpty(body)
     else this.memory.bytes.set(body, at)
     return body.byteLength
@@ -274,7 +273,7 @@ export class Commands {
   }
 
   /** Names a prepared head. One that the loop does not know goes before the command. */
-  private putPrepared(at: number, head: Prepared, place: number): number {
+  private putPrepared(at: number, head: fields.Prepared, place: number): number {
     if ((place & IN_TRAILERS) !== 0) throw new PullError('ERR_INVALID_HEADER', 'a prepared head is not trailers')
     if (head.hop && (place & (ON_H2 | IN_INTERIM | IN_UPGRADE)) !== 0)
       throw new PullError(

@@ -43,6 +43,8 @@ export const COMMAND_WORDS = 8
 export const PLACES = 0xffff
 /** In place of a length: the bytes travel apart, as the next blob. */
 export const BLOB = 0xffffffff
+/** Bytes up to so many travel in the shared memory, more of them apart. */
+export const INLINE_BYTES = 16 << 10
 
 /** Words of the first command record, which is the queue's own: how many records follow, their bytes, 1 when a flush is arranged. */
 export const QUEUE_RECORDS = 0

@@ -10,7 +10,7 @@ import { armDeadline } from './deadline.js'
 import { PullError, fromNative } from './errors.js'
 import { COUNTERS, REFUSALS } from './layout.js'
 import { type Settings, checkListenOptions } from './options.js'
-import { PullIterator, PullQueue, pulled } from './queue.js'
+import { PullIterator, PullQueue, outcome } from './queue.js'
 
 export async function listen(options: contract.ListenOptions): Promise<Listener> {
   const settings = checkListenOptions(options)
@@ -81,20 +81,19 @@ export class Listener implements contract.Listener, CrossingOwner {
   // --------------------------------------------------------------------------------------------- pulls
 
   nextConnection(): Promise<Connection | null> {
-    return pulled(this)
+    return this.pull(false) as Promise<Connection | null>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Connection> {
     return new PullIterator(this)
   }
 
-  take(): Connection | null {
+  pull(iterated: boolean): Promise<unknown> {
     const connection = this.delivered.take()
-    if (connection !== null && this.settings.readAheadConnections > 0) connection.crossing.grant()
-    return connection
-  }
-
-  wait(iterated: boolean): Promise<unknown> {
+    if (connection !== null) {
+      if (this.settings.readAheadConnections > 0) connection.crossing.grant()
+      return Promise.resolve(outcome(connection, iterated))
+    }
     const promise = this.delivered.wait(iterated)
     if (this.settings.readAheadConnections === 0) {
       // It is not known to which loop the next connection comes: each may bring one up for every pull that waits.

@@ -4,16 +4,14 @@ import { hush, refused } from './errors.js'
 export type Resolve = (outcome: unknown) => void
 
 /** What can be pulled. */
-export interface Pulls<T> {
-  /** The next item, if it is there. */
-  take(): T | null
-  /** After a `take` that gave nothing: the promise of the `outcome` of the next item, or of null at the end. */
-  wait(iterated: boolean): Promise<unknown>
+export interface Pulls {
+  /** The promise of the `outcome` of the next item, or of null at the end. */
+  pull(iterated: boolean): Promise<unknown>
 }
 
 /** What a pull comes to: the item, or null at the end; for an iterator the result that says so. */
 export function outcome<T>(item: T | null, iterated: boolean): unknown {
-  if (!iterated) return item
+  if (iterated === false) return item
   return item === null ? { done: true, value: undefined } : { done: false, value: item }
 }
 
@@ -100,7 +98,7 @@ export class PullQueue<T> {
     return this.fault !== undefined
   }
 
-  /** As in Pulls. */
+  /** After a `take` that gave nothing: as in Pulls. */
   wait(iterated: boolean): Promise<unknown> {
     const { fault } = this
     if (fault === undefined) return this.append(iterated)
@@ -144,20 +142,12 @@ export class PullQueue<T> {
   }
 }
 
-/** The promise of one pull. */
-export function pulled<T>(from: Pulls<T>): Promise<T | null> {
-  const item = from.take()
-  return item === null ? (from.wait(false) as Promise<T | null>) : Promise.resolve(item)
-}
-
 /** An async iterator over pulls. It holds nothing: leaving the loop leaves the rest to be pulled. */
 export class PullIterator<T> implements AsyncIterableIterator<T> {
-  constructor(private readonly from: Pulls<T>) {}
+  constructor(private readonly from: Pulls) {}
 
   next(): Promise<IteratorResult<T>> {
-    const item = this.from.take()
-    if (item === null) return this.from.wait(true) as Promise<IteratorResult<T>>
-    return Promise.resolve({ done: false, value: item })
+    return this.from.pull(true) as Promise<IteratorResult<T>>
   }
 
   return(): Promise<IteratorResult<T>> {

@@ -1,7 +1,7 @@
 import type * as contract from '../index.js'
-import { INLINE_BODY, type Body, type Commands } from './commands.js'
+import type { Body, Commands } from './commands.js'
 import { PullError, hush, refused } from './errors.js'
-import { RESET } from './layout.js'
+import { INLINE_BYTES, RESET } from './layout.js'
 import { checkEmpty } from './raw.js'
 import type { Stream } from './stream.js'
 
@@ -82,7 +82,7 @@ export class Writer implements contract.ResponseWriter {
         if (chunk.byteLength === 0) checkEmpty(chunk)
         length += chunk.byteLength
       }
-      if (length <= INLINE_BODY) this.put(chunks, length)
+      if (length <= INLINE_BYTES) this.put(chunks, length)
       else for (const chunk of chunks) this.put(chunk, chunk.byteLength)
       return this.room()
     } catch (error) {
