@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { open as openFile } from 'node:fs/promises'
 import http2 from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -42,6 +43,32 @@ test('no body is a content-length of 0', async (t) => {
   const { answer } = await wire(t, {})
   t.is(answer.get('content-length'), '0')
   t.truthy(answer.get('date'))
+})
+
+test('HEAD: no body says nothing of the length that a GET would tell', async (t) => {
+  const head = get.replace('GET', 'HEAD')
+  t.is((await wire(t, {}, head)).answer.get('content-length'), undefined)
+  t.is((await wire(t, { body: 'four' }, head)).answer.get('content-length'), '4')
+  t.is((await wire(t, { headers: { 'content-length': 7 } }, head)).answer.get('content-length'), '7')
+})
+
+test.serial('a file that is read in small pieces by its file system is sent as it is', async (t) => {
+  // As network file systems do: a read may give less than was asked for.
+  const directory = mkdtempSync(join(tmpdir(), 'hyperpull-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const file = join(directory, 'file')
+  const content = Buffer.from(Array.from({ length: 10_000 }, (_, i) => (i * 7) % 251))
+  writeFileSync(file, content)
+  const handle = await openFile(file)
+  const proto = Object.getPrototypeOf(handle) as { read: (...given: unknown[]) => unknown }
+  await handle.close()
+  const { read } = proto
+  t.teardown(() => Object.assign(proto, { read }))
+  proto.read = function (buffer, offset, length, position) {
+    return read.call(this, buffer, offset, Math.min(length as number, 1000), position)
+  }
+  const { answer } = await wire(t, { body: { file } })
+  t.true(answer.body.equals(content))
 })
 
 test('a body of unknown length is chunked', async (t) => {

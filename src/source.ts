@@ -114,7 +114,8 @@ async function readWhole(source: Source): Promise<Uint8Array> {
   for (;;) {
     const { done, value } = await source.next()
     if (done) return Buffer.concat(chunks)
-    chunks.push(typeof value === 'string' ? Buffer.from(value) : value.slice())
+    // A copy, which a Buffer's slice is not: a file is read into the same memory again.
+    chunks.push(typeof value === 'string' ? Buffer.from(value) : new Uint8Array(value))
   }
 }
 

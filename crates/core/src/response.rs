@@ -62,7 +62,7 @@ pub(crate) fn check_whole(head: &ResponseHead, body: &Bytes, bodiless: bool) -> 
         declared => Ok(match head.status {
             StatusCode::NO_CONTENT => None,
             // It is that of the answer to a plain GET: not known, unless it was said, or a body was given to say it.
-            StatusCode::NOT_MODIFIED => declared.or((length > 0).then_some(length)),
+            _ if bodiless => declared.or((length > 0).then_some(length)),
             _ => Some(declared.unwrap_or(length)),
         }),
     }
