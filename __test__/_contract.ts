@@ -119,6 +119,19 @@ export function contract(setup: Setup): void {
     t.regex(String(reply.headers['content-type']), /^text\/plain/)
   })
 
+  test(`${name}: of a WHATWG Response the fields of the connection that it came by are left out`, async (t) => {
+    const hop = { connection: 'x-a, keep-alive', 'keep-alive': 'timeout=7', 'transfer-encoding': 'chunked', te: 'trailers', upgrade: 'x', 'proxy-connection': 'x' }
+    for (const body of ['made by fetch', new ReadableStream({ start: (from) => (from.enqueue(Buffer.from('made by fetch')), from.close()) }), null]) {
+      const [, reply] = await one(t, new Response(body, { headers: { ...hop, 'x-b': 'c' } }))
+      t.is(reply.status, 200)
+      t.is(reply.headers['x-b'], 'c')
+      t.is(reply.text, body === null ? '' : 'made by fetch')
+      const { connection, ...rest } = reply.headers
+      t.not(connection, hop.connection)
+      t.deepEqual(Object.keys(rest).filter((field) => field !== 'transfer-encoding' && field in hop && rest[field] === hop[field as keyof typeof hop]), [])
+    }
+  })
+
   const pairs: Array<[string, string]> = [['x-a', '1'], ['x-list', 'one'], ['x-list', 'two'], ['content-type', 'text/x-test']]
   const forms: Record<string, () => NonNullable<OutgoingResponse['headers']>> = {
     'an object': () => ({ 'x-a': 1, 'x-list': ['one', 'two'], 'Content-Type': 'text/x-test' }),

@@ -159,6 +159,11 @@ export function* pairs(headers: HeadersLike): Iterable<readonly [string, string]
   } else for (const [name, value] of Object.entries(headers)) for (const item of Array.isArray(value) ? value : [value]) yield [name, item]
 }
 
+/** Of a Response the fields that go beyond one connection (RFC 9110 section 7.6.1): those of its own are not its to say. */
+export function endToEnd(headers: Iterable<readonly [string, string]>): HeadersLike {
+  return [...headers].filter(([name]) => (ROLES.get(name.toLowerCase()) ?? PLAIN) < CONNECTION)
+}
+
 function checkSection(headers: HeadersLike): void {
   if (typeof headers !== 'object' || headers === null)
     throw new PullError('ERR_INVALID_HEADER', `headers must be an object or a list of pairs, not ${typeof headers}`)

@@ -134,6 +134,8 @@ export class Stream implements contract.Stream {
     try {
       // Once each, and before anything else: they may be getters, which do what they like.
       const { status, headers, body, trailers } = response as contract.OutgoingResponse
+      // Whichever implementation of Fetch it is of.
+      const given = typeof body !== 'string' && 'bodyUsed' in response ? fields.endToEnd(headers as Headers) : headers
       const misuse = this.misuse(key)
       if (misuse !== null) {
         if (misuse === this.failure) closeBody(body)
@@ -141,8 +143,8 @@ export class Stream implements contract.Stream {
       }
       const whole = trailers === undefined ? wholeOf(body) : null
       return whole !== null && this.takesAtOnce(whole.length)
-        ? this.sendWhole(status ?? 200, headers, whole)
-        : sendSource(this, status ?? 200, headers, body, trailers)
+        ? this.sendWhole(status ?? 200, given, whole)
+        : sendSource(this, status ?? 200, given, body, trailers)
     } catch (error) {
       return refused(error)
     }
