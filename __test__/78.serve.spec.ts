@@ -67,6 +67,18 @@ test('a throw is a 500 and a call of onError', async (t) => {
   t.is((await client.fetch({ path: '/fine' })).text, 'fine')
 })
 
+test("what the peer is at fault for is answered with that error's status", async (t) => {
+  const handler: Handler = async (request) => ({ body: request.path === '/web' ? request.toWeb().url : await request.body!.text() })
+  const { port } = await scene(t, handler, { limits: { bodyBytes: 4 }, onError: () => {} })
+  const large = await RawClient.connect(port)
+  await large.write('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfive!\r\n0\r\n\r\n')
+  const tooLarge = await large.response()
+  t.deepEqual([tooLarge.status, tooLarge.body.toString()], [413, 'Payload Too Large'])
+  const odd = await RawClient.connect(port)
+  await odd.write('GET /web HTTP/1.1\r\nhost: 999.999.999.999\r\n\r\n')
+  t.is((await odd.response()).status, 400)
+})
+
 test('a handler that throws in the middle of its own answer cuts it short, and gives its place back', async (t) => {
   const handler: Handler = async ({ path, stream, key }) => {
     if (path === '/fine') return { body: 'fine' }

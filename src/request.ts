@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 
 import type * as contract from '../index.js'
 import { RequestBody } from './body.js'
-import { type PullError, hush, refused } from './errors.js'
+import { PullError, hush, refused } from './errors.js'
 import { RequestHeaders } from './headers.js'
 import * as layout from './layout.js'
 import type { Stream } from './stream.js'
@@ -196,8 +196,10 @@ export class IncomingRequest implements contract.IncomingRequest {
     const body = method === 'GET' || method === 'HEAD' ? null : (this.body?.toWeb() ?? null)
     const headers = new Headers()
     for (const [name, value] of this.headers) headers.append(name, value)
+    const { url } = this
     try {
-      return new Request(this.url, { method, headers, body, signal: this.signal, duplex: 'half' })
+      if (!URL.canParse(url)) throw new PullError('ERR_PROTOCOL', `${JSON.stringify(url)} is no URL (WHATWG URL)`)
+      return new Request(url, { method, headers, body, signal: this.signal, duplex: 'half' })
     } catch (error) {
       // The body is still the caller's.
       void body?.cancel()

@@ -1,5 +1,7 @@
 // Built on the public interface, but for what a program knows of its own answers: what this loop does, any program can.
 
+import { STATUS_CODES } from 'node:http'
+
 import type * as contract from '../index.js'
 import type { Connection } from './connection.js'
 import { PullError, settle } from './errors.js'
@@ -106,11 +108,12 @@ class Server implements contract.Server {
     if (--this.loops === 0) this.onServed()
   }
 
-  /** A 500, if nothing else was sent. What was begun and will not be finished must not hold the peer, or the request's place. */
+  /** A 500, or what answers the peer's fault best, if nothing else was sent. What was begun and will not be finished must not hold the peer, or the request's place. */
   private async fail(stream: Stream, request: contract.IncomingRequest, error: unknown): Promise<void> {
     this.report(error, request)
+    const status = (error instanceof PullError && error.side === 'peer' ? error.status : null) ?? 500
     try {
-      await stream.send(request.key, { status: 500, headers: { 'content-type': 'text/plain' }, body: 'Internal Server Error' })
+      await stream.send(request.key, { status, headers: { 'content-type': 'text/plain' }, body: STATUS_CODES[status] })
     } catch (second) {
       // The key was used up, or the peer has left: whatever went wrong first has been told.
       if (!(second instanceof PullError)) throw second
