@@ -69,6 +69,13 @@ export interface ListenOptions {
   timeouts?: { [Name in keyof Timeouts]?: Timeouts[Name] | undefined } | undefined
   /** Extended CONNECT (RFC 8441), for WebSocket over HTTP/2. Default true. */
   extendedConnect?: boolean | undefined
+  /**
+   * HTTP/1.1: a client that has closed its sending side (FIN) behind its request still gets its answer. Default true. One that has gone
+   * looks the same: browsers and most clients close both sides at once. So while an answer takes its time (a long poll, server-sent events, a query)
+   * it is only seen by the bytes that it answers with a reset. With false a FIN ends the exchange at once: `signal` aborts, `send`
+   * rejects with ERR_PEER_CLOSED, as node:http and hyper have it.
+   */
+  halfClose?: boolean | undefined
   /** Aborting it is `close()`. */
   signal?: AbortSignal | undefined
 }
@@ -87,7 +94,10 @@ export interface Limits {
    * pulls. A tunnel is answered.
    */
   requestsInFlight: number
-  /** Requests on one connection, 1 to Infinity, after which it drains (`connection: close`, GOAWAY). Default Infinity. */
+  /**
+   * Requests on one connection, 1 to Infinity, after which it ends: the last answer says `connection: close`; on h2 GOAWAY, and what the
+   * client opens before it has heard of that is served. Default Infinity.
+   */
   requestsPerConnection: number
   /** Bytes of an h1 head or an h2 header list, 1 024 to 1 048 576; over it 431. Default 16 384 (node:http 16 KiB, nginx 32 KiB). */
   headerBytes: number
@@ -121,7 +131,10 @@ export interface Timeouts {
   keepAliveIdle: number
   /** No response byte taken by the peer, as far as the kernel shows (docs/limits.md); then ERR_WRITE_STALLED. Default 60 000. */
   writeStall: number
-  /** Age after which a connection drains. Default 0. */
+  /**
+   * Age after which a connection ends, and no request with it: on HTTP/1.1 the next answer says `connection: close`; on h2 GOAWAY, and
+   * what the client opens before it has heard of that is served. Default 0.
+   */
   connectionAge: number
   /** Period of h2 keep-alive pings. Default 30 000. */
   h2Ping: number
@@ -298,7 +311,7 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * time. Bytes that were detached reject with ERR_BODY_LENGTH_MISMATCH.
    *
    * - Date and, for a body of known length, Content-Length are added unless given.
-   * - HEAD and 304: the body is not sent, its length is (RFC 9110 section 9.3.2). Streamed sources are closed unread.
+   * - HEAD and 304: the body is not sent, its length is, if there is one or `content-length` is given (RFC 9110 section 9.3.2). Streamed sources are closed unread.
    * - 204 and 205 with a body that is not empty: ERR_BODY_LENGTH_MISMATCH. `content-length: 0` is left out of a 204 (RFC 9110 section 8.6).
    * - A streamed source (Blob, file, ReadableStream, iterable) is read as the peer takes it. If it throws, the exchange is reset and
    *   `send` rejects with that very error. If the peer leaves, the source is cancelled (`cancel`, `return`, `destroy`).
@@ -306,8 +319,9 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * - Trailers go out on HTTP/2, and on HTTP/1.1 with chunked coding when the request said `TE: trailers` (RFC 9110 section 6.5.1), else
    *   they are left out. `send` names those given as an object in `trailer` (section 6.6.2); the names of those of a function or of
    *   `finish` only the caller can know.
-   * - The Response of a `fetch` has the fields of the hop that it came by, and those of an encoding that was undone: make one of your own
-   *   without `transfer-encoding`, which is ERR_INVALID_HEADER here, `connection`, `content-encoding` and `content-length`.
+   * - Of a Response `connection`, `keep-alive`, `proxy-connection`, `te`, `transfer-encoding` and `upgrade` are left out: they are of the
+   *   connection that it came by, or of none (RFC 9110 section 7.6.1). One of a `fetch` has the fields of an encoding that was undone, too:
+   *   make one of your own without `content-encoding` and `content-length`.
    * - It is handed over when the event of Node.js that it is called in is over, promises and `process.nextTick` with it: code that turns the event
    *   loop by itself inside of that event, to wait for the answer, waits for ever.
    *
@@ -403,7 +417,8 @@ export class IncomingRequest {
   readonly receivedAt: number
   /**
    * The same request as a WHATWG Request; it takes over the body. GET and HEAD lose theirs, and CONNECT and TRACE throw a
-   * TypeError: the Fetch standard has it so.
+   * TypeError: the Fetch standard has it so. Throws ERR_PROTOCOL (status 400) when what the client asked for is no URL: a host may
+   * be one by RFC 9110 and none by the URL standard.
    */
   toWeb(): globalThis.Request
 }
@@ -579,8 +594,8 @@ export interface UpgradedStream extends Duplex {
 // ---------------------------------------------------------------------------------------------- one level up
 
 /**
- * The loop that most programs want, built on the above. The handler's value is the answer; a throw is a 500, if the request can still be
- * answered, and a call of `onError`. An answer that the handler has begun by itself when it throws is cut short. It gives back nothing when it
+ * The loop that most programs want, built on the above. The handler's value is the answer; a throw is a 500, or the `status` of a PullError
+ * whose side is 'peer' (a body over the limit: 413), if the request can still be answered, and a call of `onError`. An answer that the handler has begun by itself when it throws is cut short. It gives back nothing when it
  * has answered by itself: by `send`, `start` or `upgrade`.
  */
 export function serve(

@@ -1,6 +1,7 @@
 // HTTP/1 byte by byte: however the bytes come, the requests are the same.
+import { once } from 'node:events'
 import test from 'ava'
-import type { IncomingRequest, Listener } from '../index.js'
+import type { IncomingRequest, Listener, PullError } from '../index.js'
 import { RawClient } from './_raw.js'
 import { answer, asked, barrier, must, open, portOf, pull, rejected } from './_server.js'
 
@@ -210,6 +211,38 @@ test('connection: close of the caller closes', async (t) => {
   t.is(response.get('connection'), 'close')
   t.is(response.body.toString(), 'bye')
   t.is(await client.ended, 'end')
+})
+
+test('a client that has gone is noticed by the first bytes that its system answers with a reset', async (t) => {
+  const { listener, client, request } = await asked(t, get())
+  const writer = request.stream.start(request.key, {})
+  await writer.write('a')
+  await client.until('a\r\n')
+  client.close()
+  await barrier(listener)
+  t.false(request.signal.aborted, 'a FIN alone is none')
+  const aborted = once(request.signal, 'abort')
+  await writer.write('b')
+  await aborted
+  t.is((request.signal.reason as PullError).side, 'peer')
+})
+
+test('halfClose: false: a FIN is the end of the exchange, pulled or not', async (t) => {
+  const { listener, client, request } = await asked(t, get('/1') + get('/2'), { halfClose: false }, true)
+  const aborted = once(request.signal, 'abort')
+  client.finish()
+  await aborted
+  await rejected(t, request.stream.send(request.key, { body: 'x' }), 'ERR_PEER_CLOSED')
+  t.is(await request.stream.nextRequest(), null)
+  t.like(await request.stream.connection.closed, { code: 'peer-closed', side: 'peer' })
+  // Behind the answer it is the end of the connection, as ever.
+  const polite = await RawClient.connect(portOf(listener), true)
+  await polite.write(get('/'))
+  const second = await pull(listener)
+  await second.stream.send(second.key, { body: 'x' })
+  t.is((await polite.response()).body.toString(), 'x')
+  polite.finish()
+  t.is(await polite.ended, 'end')
 })
 
 test('a request behind the last answer of a connection takes nothing of that answer with it', async (t) => {

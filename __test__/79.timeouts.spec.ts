@@ -188,21 +188,36 @@ test('h2: keepAliveIdle: runs neither while the caller is at work nor while requ
 
 // ---- connectionAge
 
-test('connectionAge: an idle connection is closed, a busy one after its answer', async (t) => {
+test('connectionAge: an HTTP/1.1 connection ends with the next answer, which says so', async (t) => {
   const listener = await open(t, { timeouts: { connectionAge: TIME } })
-  await expires(t, async () => {
-    const busy = await RawClient.connect(portOf(listener))
-    await busy.write(get())
-    const request = await pull(listener)
-    const idle = await RawClient.connect(portOf(listener))
-    const { stream } = await exchange(idle, pull(listener))
-    t.is(await idle.ended, 'end')
-    t.like(await stream.connection.closed, { code: 'drained', side: 'local' })
-    t.false(watch(busy.ended).settled)
-    await request.stream.send(request.key, { body: 'x' })
-    t.is((await busy.response()).get('connection'), 'close')
-    t.like(await request.stream.connection.closed, { code: 'drained', side: 'local' })
-  })
+  const busy = await RawClient.connect(portOf(listener))
+  await busy.write(get())
+  const request = await pull(listener)
+  const idle = await RawClient.connect(portOf(listener))
+  const { stream } = await exchange(idle, pull(listener))
+  await sleep(2 * TIME)
+  // A request may be on its way: none is lost.
+  t.false(watch(idle.ended).settled)
+  await idle.write(get())
+  const late = must(await stream.nextRequest())
+  await late.stream.send(late.key, { body: 'x' })
+  t.is((await idle.response()).get('connection'), 'close')
+  t.like(await stream.connection.closed, { code: 'drained', side: 'local' })
+  await request.stream.send(request.key, { body: 'x' })
+  t.is((await busy.response()).get('connection'), 'close')
+  t.like(await request.stream.connection.closed, { code: 'drained', side: 'local' })
+})
+
+test('h2: connectionAge: what the client opens before it has heard of GOAWAY is served', async (t) => {
+  const { client, connection } = await h2Scene(t, { connectionAge: TIME }, { mute: true })
+  const [, ping] = await Promise.all([
+    client.first(({ type }) => type === h2.GOAWAY),
+    client.first(({ type, flags }) => type === h2.PING && !(flags & h2.ACK)),
+  ])
+  await h2Exchange(t, client, connection, 1)
+  await client.write(h2.pong(must(ping).payload))
+  t.like(await connection.closed, { code: 'drained', side: 'local' })
+  t.is(await connection.nextStream(), null)
 })
 
 test('h2: connectionAge: GOAWAY, and the streams in flight finish', async (t) => {

@@ -279,4 +279,4 @@ export class FrameClient {
 }
 
 const acknowledged = frame(SETTINGS, ACK, 0)
-const pong = (payload: Uint8Array) => frame(PING, ACK, 0, payload)
+export const pong = (payload: Uint8Array) => frame(PING, ACK, 0, payload)

@@ -11,6 +11,7 @@ export interface NativeListenOptions {
   ioThreads: number
   protocols: number
   extendedConnect: boolean
+  halfClose: boolean
   readAheadConnections: number
   readAheadRequests: number
   limits: number[]

@@ -74,6 +74,7 @@ export const OPTIONS = [
   'limits',
   'timeouts',
   'extendedConnect',
+  'halfClose',
   'signal',
 ] as const satisfies (keyof contract.ListenOptions)[]
 
@@ -112,6 +113,7 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
       ioThreads: number('ioThreads', NUMBERS.ioThreads, options.ioThreads),
       protocols: http1 && http2 ? 0 : http1 ? 1 : 2,
       extendedConnect: boolean('extendedConnect', true, options.extendedConnect),
+      halfClose: boolean('halfClose', true, options.halfClose),
       readAheadConnections: readAhead.connections,
       readAheadRequests: readAhead.requests,
       limits: Object.values(nativeLimits),

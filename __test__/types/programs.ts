@@ -126,6 +126,7 @@ export async function unset(stream: Stream, key: RequestKey, unset: undefined): 
     limits: { headerBytes: unset },
     timeouts: { headers: unset },
     extendedConnect: unset,
+    halfClose: unset,
     signal: unset,
   }
   await listen({ ...options, readAhead: unset, limits: unset, timeouts: unset })

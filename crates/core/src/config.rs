@@ -9,7 +9,8 @@ pub(crate) const LEAST_BUFFERED: u32 = 1 << 16;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Requests on one connection, after which it drains. Default: no limit.
+    /// Requests on one connection, after which it ends: on h1 with that answer; on h2 by GOAWAY, and what the peer opens before it has
+    /// heard of that is served. Default: no limit.
     pub requests_per_connection: u64,
     /// Bytes of an h1 head or an h2 header list; over it the answer is 431. Default 16 KiB (node:http 16 KiB, nginx 32 KiB).
     pub header_bytes: usize,
@@ -55,7 +56,8 @@ pub struct Timeouts {
     pub keep_alive_idle: Option<Duration>,
     /// No response byte accepted by the peer. Default 60 s (nginx 60 s).
     pub write_stall: Option<Duration>,
-    /// Age after which the connection drains. Default off.
+    /// Age after which the connection ends: on h1 with its next answer; on h2 by GOAWAY, and what the peer opens before it has heard
+    /// of that is served. Default off.
     pub connection_age: Option<Duration>,
     /// Period of h2 keep-alive pings; an answer is due within 20 s, or bytes that come or are taken
     /// meanwhile. Default 30 s.
@@ -106,6 +108,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Extended CONNECT on h2 (RFC 8441). Default true.
     pub extended_connect: bool,
+    /// An h1 peer that has closed its sending side behind a request gets its answer. Default true. If not, its leaving is the
+    /// end of the exchange, which fails with `PeerClosed`: most clients close both sides at once, and that looks the same.
+    pub half_close: bool,
 }
 
 impl Default for Config {
@@ -115,6 +120,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             extended_connect: true,
+            half_close: true,
         }
     }
 }

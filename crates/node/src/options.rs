@@ -29,6 +29,8 @@ pub struct NativeListenOptions {
     pub protocols: u32,
     /// RFC 8441.
     pub extended_connect: bool,
+    /// An HTTP/1.1 peer that has closed its sending side gets its answer.
+    pub half_close: bool,
     /// Connections that come up before they are pulled, per I/O loop.
     pub read_ahead_connections: u32,
     /// 0 or 1.
@@ -86,6 +88,7 @@ impl NativeListenOptions {
             _ => return Err(invalid("protocols must be 0, 1 or 2")),
         };
         config.extended_connect = self.extended_connect;
+        config.half_close = self.half_close;
         config.limits = limits(of_a_connection)?;
         config.timeouts = timeouts(&self.timeouts)?;
         Ok(config)
@@ -175,6 +178,7 @@ mod tests {
             io_threads: 1,
             protocols: 0,
             extended_connect: true,
+            half_close: true,
             read_ahead_connections: 64,
             read_ahead_requests: 1,
             limits: vec![f64::INFINITY; 9],

@@ -131,7 +131,8 @@ impl Readiness {
         }
         let met = flags & (flags << 2) & (READ_WANTED | WRITE_WANTED);
         self.0.flags.set(flags & !met);
-        if let (1.., Some(waker)) = (met, &*self.0.waker.borrow()) {
+        // Who has read the end of what the peer sends waits for nothing, but is to see a reset behind it.
+        if let (true, Some(waker)) = (met != 0 || over, &*self.0.waker.borrow()) {
             waker.wake_by_ref();
         }
     }
@@ -157,13 +158,18 @@ impl Readiness {
     }
 
     fn wait<T>(&self, ready: u8, wanted: u8, cx: &Context<'_>) -> Poll<T> {
-        let State { flags, waker } = &*self.0;
+        let flags = &self.0.flags;
         flags.set(flags.get() & !ready | wanted);
-        match &mut *waker.borrow_mut() {
+        self.keep(cx);
+        Poll::Pending
+    }
+
+    /// Whom to wake: by what is waited for, or by a fault of the transport.
+    pub fn keep(&self, cx: &Context<'_>) {
+        match &mut *self.0.waker.borrow_mut() {
             Some(kept) if kept.will_wake(cx.waker()) => {}
             kept => *kept = Some(cx.waker().clone()),
         }
-        Poll::Pending
     }
 
     /// A read has left room: there is no more for now.

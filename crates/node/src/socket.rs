@@ -72,6 +72,11 @@ impl Stream {
         each!(self, stream => stream.write_vectored(slices))
     }
 
+    /// What the system has to say of it that no call has told.
+    fn fault(&self) -> io::Result<Option<io::Error>> {
+        each!(self, stream => stream.take_error())
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         each!(self, stream => stream)
     }
@@ -168,6 +173,13 @@ impl AsyncRead for Socket {
                     // SAFETY: the system has written the first `count` bytes of the room.
                     unsafe { buf.assume_init(count) };
                     buf.advance(count);
+                    if count == 0 {
+                        // Behind its end a reset is not told by reads.
+                        if let Some(error) = this.stream.fault()? {
+                            return Poll::Ready(Err(error));
+                        }
+                        this.readiness.keep(cx);
+                    }
                     if EDGES && (1..size).contains(&count) {
                         this.readiness.emptied();
                     }

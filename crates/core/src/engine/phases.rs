@@ -50,7 +50,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
         if late && !self.aged && due(self.opened_at, self.config.timeouts.connection_age).is_some_and(|due| now >= due)
         {
             self.aged = true;
-            self.drain();
+            if let Some(wire) = self.phase.wire() {
+                wire.retire();
+            }
         }
         let Some(wire) = self.phase.wire() else { return self.step_outside(cx, now) };
         let events = self.events.get_or_insert_with(queue);
@@ -144,6 +146,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
             wire.pull_requests(credits);
             if draining {
                 wire.drain();
+            } else if self.aged {
+                wire.retire();
             }
         }
     }

@@ -65,7 +65,10 @@ pub(crate) trait Wire: Commands {
     fn turn(&mut self, turn: &mut Turn<'_, '_>) -> Option<End>;
     /// When `turn` has to run although nothing woke its owner.
     fn deadline(&self) -> Option<Instant>;
+    /// Takes nothing new from here on.
     fn drain(&mut self);
+    /// Ends as soon as that takes nothing from a peer that does not know of it yet.
+    fn retire(&mut self);
     /// The connection is over: what is in flight fails with `error`.
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>);
 }

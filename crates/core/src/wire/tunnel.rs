@@ -176,6 +176,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for Tunnel<IO> {
     /// A tunnel is in flight until it ends.
     fn drain(&mut self) {}
 
+    fn retire(&mut self) {}
+
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {
         if self.sending != Sending::Shut || self.exchange.receiving() {
             events.push_back(lost(self.key, self.sending == Sending::Shut, error.clone()));

@@ -193,7 +193,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
     /// Queues the head of a final answer and what there is of its body.
     pub(super) fn answer(&mut self, head: ResponseHead, framing: Framing, body: Bytes, now: Instant) {
         let ResponseHead { status, mut headers } = head;
-        self.last |= self.draining || headers.said.closes;
+        self.last |= self.draining || self.retired || headers.said.closes;
         let version = match &self.answering {
             Answering::Current(current) => current.version,
             _ => Version::HTTP_11,

@@ -92,6 +92,8 @@ pub(crate) struct H1<IO> {
     credits: u32,
     answering: Answering,
     draining: bool,
+    /// The next answer will be the last.
+    retired: bool,
     /// The connection ends with the answer in hand.
     last: bool,
     /// The peer has finished sending.
@@ -136,6 +138,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
             credits: 0,
             answering: Answering::Nothing,
             draining: false,
+            retired: false,
             last: false,
             eof: false,
             dry: false,
@@ -196,7 +199,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
                 Poll::Pending => break,
             }
         }
-        Ok(())
+        if self.eof && !self.config.half_close { Err(Fault::Gone) } else { Ok(()) }
     }
 
     /// Does what there is to do, until the peer or the caller has to act.
@@ -279,7 +282,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H1<IO> {
         let linger = !self.eof && (answered || self.unread || !self.incoming.is_empty());
         let (code, message) = if self.body_late {
             (CloseCode::BodyTimeout, BODY_LATE)
-        } else if self.draining {
+        } else if self.draining || self.retired {
             (CloseCode::Drained, "drained")
         } else if self.eof {
             (CloseCode::PeerClosed, "the peer closed the connection")
@@ -362,6 +365,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H1<IO> {
 
     fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// RFC 9112 section 9.6: by an answer that says so. An idle connection that is closed may cross a request.
+    fn retire(&mut self) {
+        self.retired = true;
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {

@@ -58,7 +58,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             return Ok(());
         }
         let coming = if end_stream { Coming::Ended } else { Coming::Open(None) };
-        if self.draining.is_some() {
+        if self.draining {
             return self.refuse(id, Reason::RefusedStream, Refusal::Draining, turn);
         }
         if self.streams.len() >= self.config.limits.concurrent_streams as usize {
@@ -122,10 +122,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// Gives the caller what it has pulled; while draining, refuses all of it.
     pub(super) fn deliver(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Broken> {
-        while (self.credits > 0 || self.draining.is_some())
+        while (self.credits > 0 || self.draining)
             && let Some(Arrived { stream: id, head, length }) = self.arrived.pop_front()
         {
-            if self.draining.is_some() {
+            if self.draining {
                 self.remove(id, turn.now);
                 self.refuse(id, Reason::RefusedStream, Refusal::Draining, turn)?;
                 continue;
@@ -143,7 +143,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             self.requests += 1;
             self.last_stream = self.last_stream.max(id);
             if self.requests >= self.config.limits.requests_per_connection {
-                self.drain();
+                self.retire();
             }
         }
         Ok(())

@@ -20,9 +20,9 @@ pub(super) const DRAIN: [u8; 8] = *b"hp drain";
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     /// RFC 9113 section 6.8: that it is coming, and a question how far the peer is.
-    pub(super) fn begin_drain(&mut self, code: CloseCode) {
-        if self.draining.is_none() {
-            self.draining = Some(code);
+    pub(super) fn begin_going(&mut self, code: CloseCode) {
+        if self.going.is_none() {
+            self.going = Some(code);
             frame::write_go_away(self.outgoing.tail(), MAX_31, Reason::NoError);
             frame::write_ping(self.outgoing.tail(), 0, DRAIN);
         }
@@ -30,7 +30,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// The peer has heard that the end is coming: what it opens from here on is not looked at.
     pub(super) fn finish_going(&mut self) {
-        if self.draining.is_some() && self.last_of_going.is_none() {
+        if self.going.is_some() && self.last_of_going.is_none() {
             self.last_of_going = Some(self.highest);
             frame::write_go_away(self.outgoing.tail(), self.highest, Reason::NoError);
         }
@@ -74,7 +74,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         // It may be saying something yet, how much it has taken for one: a reset would overtake the last answers.
         let linger = gone.is_none();
         let over = gone.is_some() || (self.last_of_going.is_some() && self.outgoing.is_flushed());
-        let reason = match self.draining {
+        let reason = match self.going {
             // However the peer leaves now: it has got everything.
             Some(code) if over && self.streams.is_empty() => drained(code),
             _ => gone?.reason(),

@@ -134,8 +134,10 @@ pub(crate) struct H2<IO> {
 
     /// No stream is late before this. It is moved on when it has passed, not when the stream that it was for gets on.
     soonest: Option<Instant>,
-    /// Nothing new is taken; why, if that is how the connection ends.
-    draining: Option<CloseCode>,
+    /// The peer is told to open nothing more; why, if that is how the connection ends.
+    going: Option<CloseCode>,
+    /// Nothing new is taken, though the peer may not have heard yet.
+    draining: bool,
     /// The peer has heard of it (RFC 9113 section 6.8): the last stream that was looked at.
     last_of_going: Option<u32>,
     ping: PingState,
@@ -220,7 +222,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             read_bytes: 0,
             piece: (now, 0),
             soonest: None,
-            draining: None,
+            going: None,
+            draining: false,
             last_of_going: None,
             ping: PingState::Waiting { since: now, read: 0 },
             idle_since: now,
@@ -389,7 +392,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire for H2<IO> {
     }
 
     fn drain(&mut self) {
-        self.begin_drain(CloseCode::Drained);
+        self.draining = true;
+        self.begin_going(CloseCode::Drained);
+    }
+
+    fn retire(&mut self) {
+        self.begin_going(CloseCode::Drained);
     }
 
     fn abandon(&mut self, error: &Error, events: &mut VecDeque<Event>) {

@@ -41,11 +41,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
         }
         self.expire_streams(timeouts, turn);
         if self.streams.is_empty() && late(self.idle_since, timeouts.keep_alive_idle) {
-            if let Some(code) = self.draining {
+            if let Some(code) = self.going {
                 return Some(End::Close { reason: drained(code), linger: false });
             }
             self.idle_since = now;
-            self.begin_drain(CloseCode::KeepAliveTimeout);
+            self.begin_going(CloseCode::KeepAliveTimeout);
         }
         if self.head_since.is_some_and(|since| late(since, timeouts.headers)) {
             turn.refused(Refusal::HeadersTimeout);
