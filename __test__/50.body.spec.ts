@@ -37,7 +37,7 @@ test('100-continue is sent when the body is first pulled, not before', async (t)
 test('100-continue goes before the head of an answer that begins at once after the first pull', async (t) => {
   const listener = await open(t)
   const client = await RawClient.connect(portOf(listener))
-  await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
+  await client.write(post('expect: x, 100-Continue\r\ncontent-length: 8\r\n'))
   const { body, key, stream } = await pull(listener)
   const chunk = must(body).nextChunk()
   const writer = stream.start(key, {})

@@ -134,6 +134,7 @@ const bad: Row[] = [
   ['101 fields', get(...many(100, 1)), 431, 'head-too-large'],
   ['a target of 9 KB', start(`GET /${'a'.repeat(9000)} HTTP/1.1`, 'host: a'), 414, 'target-too-long'],
   ['a head that never ends', 'GET / HTTP/1.1\r\nhost: a\r\nx-a: ' + 'v'.repeat(200_000), 431, 'head-too-large'],
+  ['a target of 9 KB in a head that never ends', `GET /${'a'.repeat(9000)} HTTP/1.1\r\nhost: a\r\nx-a: ` + 'v'.repeat(200_000), 414, 'target-too-long'],
   ['a target that never ends', 'GET /' + 'a'.repeat(200_000), 414, 'target-too-long'],
   ['a declared body of 129 MiB', post(`content-length: ${129 << 20}`), 413, 'body-too-large'],
 ]

@@ -14,7 +14,7 @@ use crate::{
 
 /// Bytes of chunk extensions in one body: nobody uses them, and who sends many wants us to be busy.
 const EXTENSION_BYTES: usize = 16 << 10;
-/// Bytes of one chunk line.
+/// Bytes of one chunk line before its LF: it is read again with each piece of it that comes.
 const LINE_BYTES: usize = 4 << 10;
 
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Chunked {
             return Err(malformed(BAD));
         }
         match httparse::parse_chunk_size(incoming) {
-            Ok(Status::Complete((length, size))) => {
+            Ok(Status::Complete((length, size))) if length - 1 <= LINE_BYTES => {
                 // httparse takes a LF in an extension for part of it; others take it for the end of the line.
                 match incoming[..length].strip_suffix(b"\r\n") {
                     Some(line) if !line.contains(&b'\n') => {}
@@ -164,6 +164,16 @@ mod tests {
                     Some(part) => incoming.extend_from_slice(part),
                     None => return Err(malformed("cut off")),
                 },
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_chunk_line_is_judged_alike_however_it_comes() {
+        for (over, right) in [(0, true), (1, false)] {
+            let line = [b"1;".as_slice(), &[b'x'; LINE_BYTES - 3], &b"x"[..over], b"\r\n", b"a\r\n0\r\n\r\n"].concat();
+            for step in [line.len(), LINE_BYTES + 1, LINE_BYTES, 1000, 1] {
+                assert_eq!(decoded(&line, step).is_ok(), right, "{over} over, {step} at a time");
             }
         }
     }

@@ -55,10 +55,10 @@ pub(super) fn take(incoming: &mut BytesMut, limits: &Limits, now: Instant) -> Re
             head.map(Some)
         }
         Ok(Status::Partial) => {
-            let in_target = bytes.len() > limits.target_bytes && !bytes.contains(&b'\n');
+            let target = bytes.split(|&byte| byte == b' ').nth(1).map_or(0, <[u8]>::len);
             match bytes.len() > limits.header_bytes {
                 false => Ok(None),
-                true if in_target => Err(Refusal::TargetTooLong),
+                true if target > limits.target_bytes => Err(Refusal::TargetTooLong),
                 true => Err(Refusal::HeadTooLarge),
             }
         }
