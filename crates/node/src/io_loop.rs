@@ -15,7 +15,6 @@ use std::{
 };
 
 use hyperpull::{
-    Key,
     engine::{Engine, Events},
     error::CloseReason,
     event::{Protocol, RequestBody, RequestHead},
@@ -29,6 +28,7 @@ use crate::{
     fault,
     gate::Gate,
     heads::Heads,
+    held::HeldRequests,
     mailbox::{Inbox, Outlet, Work},
     reactor::{ACCEPT, Reactor},
     shared::Shared,
@@ -49,13 +49,6 @@ pub struct Start {
     pub clock: Clock,
     /// Bytes of the shared memory for events.
     pub capacity: usize,
-}
-
-/// A request that is over `limits.requestsInFlight`, or that cannot be delivered at all.
-pub struct HeldRequest {
-    pub key: Key,
-    /// None: its stream has been reset, and JavaScript never hears of it.
-    pub request: Option<(Box<RequestHead>, RequestBody)>,
 }
 
 /// What a round has come to.
@@ -104,7 +97,8 @@ pub struct IoLoop {
     pub connection_credits: u64,
     /// Connections that JavaScript does not want yet.
     pub held_connections: VecDeque<u32>,
-    pub held_requests: VecDeque<HeldRequest>,
+    /// Over `limits.requestsInFlight`, or not to be delivered at all.
+    pub held_requests: HeldRequests<(Box<RequestHead>, RequestBody)>,
     pub heads: Heads,
 }
 
@@ -133,7 +127,7 @@ impl IoLoop {
             may_accept: true,
             accept_timer: Timer::default(),
             held_connections: VecDeque::new(),
-            held_requests: VecDeque::new(),
+            held_requests: HeldRequests::default(),
             heads: Heads::default(),
         })
     }
@@ -367,7 +361,7 @@ impl IoLoop {
             self.stats.subtract(Counter::RequestsInFlight, connection.in_flight);
             self.stats.add(Counter::ResponsesFailed, connection.in_flight);
         }
-        self.held_requests.retain(|held| held.key.connection != number);
+        self.held_requests.forget_connection(number);
         match connection.phase {
             Phase::Known => {
                 self.outbox.closed(number, reason);

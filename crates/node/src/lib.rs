@@ -17,6 +17,7 @@ mod error;
 mod fault;
 mod gate;
 mod heads;
+mod held;
 #[cfg(unix)]
 mod inline;
 mod io_loop;

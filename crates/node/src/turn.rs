@@ -15,7 +15,7 @@ use hyperpull::{
 use crate::{
     connection::{Connection, Phase},
     error, fault,
-    io_loop::{HeldRequest, IoLoop},
+    io_loop::IoLoop,
     stats::Counter,
 };
 
@@ -102,7 +102,8 @@ impl IoLoop {
                 return self.over(connection, key);
             }
             Event::Failed { key, error } => {
-                if self.forget_held(key) {
+                if self.held_requests.forget(key) {
+                    // JavaScript has never heard of it.
                     // Who has pulled it waits for the next.
                     return grant_one(connection);
                 }
@@ -140,7 +141,7 @@ impl IoLoop {
 
     fn request(&mut self, connection: &mut Connection, key: Key, head: Box<RequestHead>, body: RequestBody) {
         if !self.held_requests.is_empty() || !self.enter(&self.shared.requests) {
-            self.held_requests.push_back(HeldRequest { key, request: Some((head, body)) });
+            self.held_requests.push(key, (head, body));
         } else {
             self.deliver(connection, key, head, body);
         }
@@ -158,7 +159,7 @@ impl IoLoop {
             // Cannot be: the facade's memory has room for the largest head there may be.
             connection.engine.reset(key.stream, ResetReason::Internal);
             connection.waker.wake_by_ref();
-            self.held_requests.push_back(HeldRequest { key, request: None });
+            self.held_requests.withhold(key);
             self.stats.add(Counter::ResponsesFailed, 1);
             self.left(connection, key);
         }
@@ -166,27 +167,14 @@ impl IoLoop {
 
     /// Delivers what was over the limit, oldest first, as places have become free.
     pub fn deliver_held_requests(&mut self) {
-        while let Some(next) = self.held_requests.iter().position(|held| held.request.is_some()) {
-            if !self.enter(&self.shared.requests) {
-                return;
-            }
-            let held = self.held_requests.remove(next);
-            let Some(HeldRequest { key, request: Some((head, body)) }) = held else { return };
+        while !self.held_requests.is_empty() && self.enter(&self.shared.requests) {
+            let Some((key, (head, body))) = self.held_requests.pop() else { return };
             // Held requests go with their connection, so it is there.
             self.with_connection(key.connection, |this, connection| {
                 this.deliver(connection, key, head, body);
                 None
             });
         }
-    }
-
-    /// A request that JavaScript has never heard of is over.
-    fn forget_held(&mut self, key: Key) -> bool {
-        let before = self.held_requests.len();
-        if before > 0 {
-            self.held_requests.retain(|held| held.key != key);
-        }
-        self.held_requests.len() != before
     }
 
     /// A request that JavaScript knows is over.
