@@ -45,8 +45,8 @@ class Server implements contract.Server {
     private readonly onError: NonNullable<contract.ServeOptions['onError']>,
     signals: boolean,
   ) {
-    // After its end, a drain tells what became of it.
-    this.finished = settle(this.accept().then(() => listener.drain()))
+    // After its end, a drain tells what became of it. The one that has begun has its deadline.
+    this.finished = settle(this.accept().then(() => listener.drain({ deadlineMs: Infinity })))
     if (signals) drainOnSignals(this)
   }
 
