@@ -391,6 +391,19 @@ test('h2: a stream drains: what was not pulled of it is REFUSED_STREAM, its neig
   t.is(client.goAway, null)
 })
 
+test('h2: a drain of the listener refuses the request of a stream that was pulled without it', async (t) => {
+  const listener = await open(t)
+  const client = await FrameClient.connect(portOf(listener))
+  t.teardown(() => client.close())
+  await client.write(h2.get(1, '/'))
+  const stream = must(await must(await listener.nextConnection()).nextStream())
+  const drained = listener.drain()
+  await refusedStream(t, client, 1)
+  t.is(await stream.nextRequest(), null)
+  t.like(await drained, { completed: 0, aborted: 0 })
+  t.is(listener.stats().refused.draining, 1)
+})
+
 test('requests over limits.requestsInFlight are refused once it is their turn', async (t) => {
   const listener = await open(t, { limits: { requestsInFlight: 1 } })
   const { clients, requests } = await inFlight(listener, 1)

@@ -145,9 +145,9 @@ export class Connection implements contract.Connection {
   /** From now on what was delivered and not pulled is refused: a drain has begun. */
   refuse(): void {
     this.draining = true
-    for (const stream of this.delivered.drop()) stream.refuse()
+    this.delivered.drop()
     this.delivered.end()
-    this.only?.refuse()
+    for (const stream of this.streams?.all() ?? [this.only!]) stream.refuse()
   }
 
   find(stream: number): Stream | undefined {
