@@ -58,7 +58,7 @@ export interface ListenOptions {
   proxyProtocol?: 'off' | 'accept' | 'require' | undefined
   /** How far the native side may run ahead of the pulls. */
   readAhead?: {
-    /** Accepted and not yet pulled, 0 to 65535. Default 64. With 0, each waiting `nextConnection` lets each I/O thread accept one. */
+    /** Of known protocol and not yet pulled, on each I/O thread, 0 to 65535; `timeouts.handshake` is for those before. Default 64. With 0, each waiting `nextConnection` lets each I/O thread accept one. */
     connections?: number | undefined
     /** Request heads read and not yet pulled, 0 or 1 per stream. Default 1, which hides the hand-over; 0 is strict. */
     requests?: number | undefined
@@ -91,7 +91,7 @@ export interface Limits {
   connections: number
   /**
    * Requests pulled and not yet answered, whole listener, 1 to Infinity; over it none is delivered. Default Infinity: it is the caller who
-   * pulls. A tunnel is answered.
+   * pulls. With a limit none is read ahead of the pulls: `readAhead.requests` is 0. A tunnel is answered.
    */
   requestsInFlight: number
   /**

@@ -259,6 +259,19 @@ for (const protocol of ['h1', 'h2'] as const) {
   })
 }
 
+test('requestsInFlight: what nobody has pulled has no place', async (t) => {
+  const listener = await open(t, { limits: { requestsInFlight: 1 } })
+  const clients = [await RawClient.connect(portOf(listener)), await RawClient.connect(portOf(listener))]
+  for (const client of clients) await client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  const streams = [must(await must(await listener.nextConnection()).nextStream()), must(await must(await listener.nextConnection()).nextStream())]
+  // The one that has come last is pulled first.
+  for (const stream of streams.reverse()) {
+    const request = must(await stream.nextRequest())
+    await request.stream.send(request.key, { body: 'x' })
+  }
+  for (const client of clients) t.is((await client.response()).status, 200)
+})
+
 test('requestsPerConnection, h1: the last one closes the connection', async (t) => {
   const listener = await answering(t, { requestsPerConnection: 3 })
   const client = await RawClient.connect(portOf(listener))

@@ -98,11 +98,13 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
   const { pendingWriteBytes: _, ...nativeLimits } = limits
   const timeouts = numbers('timeouts', TIMEOUTS, options.timeouts)
   const readAhead = numbers('readAhead', READ_AHEAD, options.readAhead)
+  // What was read ahead and is not pulled would have a place that those who pull wait for.
+  const readAheadRequests = limits.requestsInFlight === Infinity ? readAhead.requests : 0
   const [http1, http2] = PROTOCOLS.map((name) => protocols.includes(name))
   return {
     limits,
     readAheadConnections: readAhead.connections,
-    readAheadRequests: readAhead.requests,
+    readAheadRequests,
     signal: signal ?? null,
     native: {
       host,
@@ -115,7 +117,7 @@ export function checkListenOptions(options: contract.ListenOptions): Settings {
       extendedConnect: boolean('extendedConnect', true, options.extendedConnect),
       halfClose: boolean('halfClose', true, options.halfClose),
       readAheadConnections: readAhead.connections,
-      readAheadRequests: readAhead.requests,
+      readAheadRequests,
       limits: Object.values(nativeLimits),
       timeouts: Object.values(timeouts),
     },
