@@ -220,6 +220,19 @@ test('h2: connectionAge: what the client opens before it has heard of GOAWAY is 
   t.is(await connection.nextStream(), null)
 })
 
+test('h2: connectionAge: a client that never says that it has heard is not served for ever', async (t) => {
+  const listener = await open(t, { timeouts: { connectionAge: TIME }, limits: { concurrentStreams: 1 } })
+  const client = await FrameClient.connect(portOf(listener), { mute: true })
+  t.teardown(() => client.close())
+  const connection = must(await listener.nextConnection())
+  await client.first(({ type }) => type === h2.GOAWAY)
+  // Twice as many as it may have open.
+  for (const id of [1, 3]) await h2Exchange(t, client, connection, id)
+  await client.write(h2.get(5, '/'))
+  t.is(await connection.nextStream(), null)
+  t.like(await connection.closed, { code: 'drained', side: 'local' })
+})
+
 test('h2: connectionAge: GOAWAY, and the streams in flight finish', async (t) => {
   const listener = await open(t, { timeouts: { connectionAge: TIME } })
   const client = await expires(t, async () => {

@@ -136,6 +136,8 @@ pub(crate) struct H2<IO> {
     soonest: Option<Instant>,
     /// The peer is told to open nothing more; why, if that is how the connection ends.
     going: Option<CloseCode>,
+    /// Requests that have come since.
+    came_since: u32,
     /// Nothing new is taken, though the peer may not have heard yet.
     draining: bool,
     /// The peer has heard of it (RFC 9113 section 6.8): the last stream that was looked at.
@@ -223,6 +225,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
             piece: (now, 0),
             soonest: None,
             going: None,
+            came_since: 0,
             draining: false,
             last_of_going: None,
             ping: PingState::Waiting { since: now, read: 0 },
