@@ -46,7 +46,7 @@ const faults: Array<[title: string, points: string[], expected: Pick<Told, 'vict
   ['where a connection is turned', ['turn'], unseen],
   ['where a connection is turned, and once more where it is dropped', ['turn', 'drop'], unseen],
   ['where a request is written down', ['request'], { ...unseen, closes: ['internal fault: injected at request'] }],
-  ['where a command is applied', ['command'], { ...unseen, sends: ['ERR_CLOSED'], closes: ['internal fault: injected at command'] }],
+  ['where a pull is applied', ['command'], { ...unseen, closes: ['internal fault: injected at command'] }],
   ['where connections are accepted', ['accept'], unhurt],
   ['where a batch is taken', ['take'], { ...unhurt, uncaught: thrown('internal fault: injected at take') }],
   ['where commands are handed over', ['submit'], { ...unhurt, uncaught: thrown('internal fault: injected at submit') }],
@@ -86,6 +86,12 @@ for (const ioThreads of [1, 0]) {
   test(`ioThreads: ${ioThreads}: a panic where commands that answer no event are handed over`, async (t) => {
     const told = await inject(t, ['submit'], { rounds, ioThreads, ownEvent: true })
     t.like(told, { ...unhurt, uncaught: thrown('injected at submit'), after: '/after 300000', served: 'null' })
+    t.deepEqual(told.left, { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 })
+  })
+
+  test(`ioThreads: ${ioThreads}: a panic where an answer is applied`, async (t) => {
+    const told = await inject(t, ['command'], { rounds, ioThreads, ownEvent: true })
+    t.like(told, { ...unseen, sends: ['ERR_CLOSED'], closes: ['internal fault: injected at command'], after: '/after 300000', served: 'null' })
     t.deepEqual(told.left, { connectionsOpen: 0, requestsInFlight: 0, unaccounted: 0 })
   })
 
