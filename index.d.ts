@@ -34,7 +34,10 @@ export interface ListenOptions {
   port?: number | undefined
   /** Address or name to bind. Default '127.0.0.1'. '::' or '0.0.0.0' must be asked for. */
   host?: string | undefined
-  /** Unix-domain socket path, instead of host and port. A stale socket file is replaced; a live one is ERR_ADDRESS_IN_USE. */
+  /**
+   * Unix-domain socket path, instead of host and port. A stale socket file is replaced; a live one is ERR_ADDRESS_IN_USE. Two that find the same
+   * stale file at the same moment may both succeed, and one of them has no name: let one process bind a path.
+   */
   path?: string | undefined
   /** An inherited listening socket. Not supported yet: ERR_INVALID_OPTION. */
   fd?: number | undefined
