@@ -195,9 +195,13 @@ test('connectionAge: an HTTP/1.1 connection ends with the next answer, which say
   const request = await pull(listener)
   const idle = await RawClient.connect(portOf(listener))
   const { stream } = await exchange(idle, pull(listener))
-  await sleep(2 * TIME)
+  const ended = watch(idle.ended)
+  // One of the same listener that is younger: when it is old enough, they are.
+  const younger = await FrameClient.connect(portOf(listener))
+  t.teardown(() => younger.close())
+  await younger.first(({ type }) => type === h2.GOAWAY)
   // A request may be on its way: none is lost.
-  t.false(watch(idle.ended).settled)
+  t.false(ended.settled)
   await idle.write(get())
   const late = must(await stream.nextRequest())
   await late.stream.send(late.key, { body: 'x' })
@@ -206,6 +210,12 @@ test('connectionAge: an HTTP/1.1 connection ends with the next answer, which say
   await request.stream.send(request.key, { body: 'x' })
   t.is((await busy.response()).get('connection'), 'close')
   t.like(await request.stream.connection.closed, { code: 'drained', side: 'local' })
+})
+
+test('connectionAge: a connection that has said nothing is closed', async (t) => {
+  const { client, listener } = await h1Scene(t, { connectionAge: TIME, handshake: 0 })
+  await expires(t, () => client.ended)
+  await soon(() => listener.stats().connectionsOpen === 0)
 })
 
 test('h2: connectionAge: what the client opens before it has heard of GOAWAY is served', async (t) => {

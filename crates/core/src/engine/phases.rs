@@ -80,7 +80,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     fn detect(&mut self, mut io: IO, mut early: BytesMut, cx: &mut Context<'_>, now: Instant) -> bool {
         match detect(&mut io, &mut early, self.config.protocols, &self.traffic, cx) {
-            Detected::Pending if self.draining => {
+            Detected::Pending if self.draining || self.aged => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
             }
             Detected::Pending if self.too_late(now) => {}
@@ -106,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Engine<IO> {
 
     fn handshake(&mut self, mut wire: Box<H2<IO>>, cx: &mut Context<'_>, now: Instant) -> bool {
         match wire.poll_greeting(cx, now) {
-            Poll::Pending if self.draining => {
+            Poll::Pending if self.draining || self.aged => {
                 self.closed(CloseReason::new(CloseCode::Drained, "drained before the first request"));
                 false
             }
