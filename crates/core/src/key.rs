@@ -2,7 +2,7 @@
 
 /// Names one request of one stream of one connection: 12 bytes, `Copy`, made by the engine, spent by
 /// the final answer. Every answer carries it, so an answer can never reach another request.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     /// The connection: no two [`Connection`](crate::Connection)s of a process have the same number, that of an engine is its
     /// owner's.

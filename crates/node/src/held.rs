@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 
 use hyperpull::Key;
 
-/// A key as it is sorted: by connection, stream and sequence.
-type Sorted = (u32, u32, u32);
-
 /// What JavaScript has never heard of. Whatever ends one, or a connection's, costs no look at the others: a peer may have many.
 pub struct HeldRequests<R> {
     /// Those that wait, the oldest first.
     waiting: BTreeMap<u64, (Key, R)>,
     /// The number of each in `waiting`. One that is not there is to be forgotten, and not to be delivered.
-    numbers: BTreeMap<Sorted, u64>,
+    numbers: BTreeMap<Key, u64>,
     next: u64,
 }
 
@@ -36,38 +33,32 @@ impl<R> HeldRequests<R> {
 
     /// It cannot be delivered at all: its stream has been reset.
     pub fn withhold(&mut self, key: Key) {
-        self.numbers.insert(sorted(key), self.next);
+        self.numbers.insert(key, self.next);
         self.next += 1;
     }
 
     /// Takes the oldest that waits.
     pub fn pop(&mut self) -> Option<(Key, R)> {
         let (_, (key, request)) = self.waiting.pop_first()?;
-        self.numbers.remove(&sorted(key));
+        self.numbers.remove(&key);
         Some((key, request))
     }
 
     /// Its exchange is over. False: it is none of these.
     pub fn forget(&mut self, key: Key) -> bool {
-        let number = self.numbers.remove(&sorted(key));
-        number.is_some_and(|number| {
-            self.waiting.remove(&number);
-            true
-        })
+        let Some(number) = self.numbers.remove(&key) else { return false };
+        self.waiting.remove(&number);
+        true
     }
 
     /// So are all of a connection's.
     pub fn forget_connection(&mut self, connection: u32) {
-        let all = (connection, 0, 0)..=(connection, u32::MAX, u32::MAX);
+        let all = Key { connection, stream: 0, sequence: 0 }..=Key { connection, stream: u32::MAX, sequence: u32::MAX };
         while let Some((&key, &number)) = self.numbers.range(all.clone()).next() {
             self.numbers.remove(&key);
             self.waiting.remove(&number);
         }
     }
-}
-
-fn sorted(key: Key) -> Sorted {
-    (key.connection, key.stream, key.sequence)
 }
 
 #[cfg(test)]
