@@ -7,13 +7,13 @@ import { PullError, type Side } from './errors.js'
 import { CLOSE_CODES } from './layout.js'
 import type { Listener } from './listener.js'
 import { PullIterator, PullQueue, outcome } from './queue.js'
-import * as request from './request.js'
+import * as requests from './request.js'
 import type { Writer } from './response.js'
 import { Stream } from './stream.js'
 import { StreamTable } from './stream-table.js'
 
 // V8 does not fold what is imported, but it does fold this.
-const { IncomingRequest } = request
+const { IncomingRequest } = requests
 
 const HTTP_1 = 1
 

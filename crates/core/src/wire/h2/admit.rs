@@ -50,7 +50,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
     ) -> Result<(), Broken> {
         let extended = self.config.extended_connect;
         let request = self.decode(block, |gathered| gathered.into_request(extended))?;
-        self.note_going();
+        self.opened_late();
         self.gaps |= id != self.highest + if self.highest == 0 { 1 } else { 2 };
         self.highest = id;
         let priority = self.foretold(id);

@@ -30,7 +30,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// A request has come that the peer may have sent before it knew. In the time of a question and its answer it has twice as many
     /// as it may have open; who goes on beyond that does not mean to answer.
-    pub(super) fn note_going(&mut self) {
+    pub(super) fn opened_late(&mut self) {
         if self.going.is_some() {
             if self.came_since >= self.config.limits.concurrent_streams.saturating_mul(2) {
                 self.finish_going();
