@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
-import type { OutgoingResponse, RequestBody } from '../index.js'
+import type { RequestBody } from '../index.js'
 import { drainBody, h1Client, h2Client } from './_client.js'
 import type { TestClient } from './_client.js'
 import { portPrinted, program, tool } from './_process.js'
@@ -21,69 +21,6 @@ const clients: Record<'h1' | 'h2', (port: number) => TestClient> = { h1: h1Clien
 const megabytes100 = 100_000_000
 /** Chunks that were read and not yet collected: V8 lets so much of them come together. */
 const GARBAGE = Number(process.versions.node.split('.')[0]) < 24 ? 32 << 20 : 64 << 20
-
-test('100-continue is sent when the body is first pulled, not before', async (t) => {
-  const { listener, client, request } = await asked(t, post('expect: 100-continue\r\ncontent-length: 8\r\n'))
-  await barrier(listener)
-  t.is(client.pending, '', 'nobody has asked for the body')
-  const text = must(request.body).text()
-  t.is((await client.response()).status, 100)
-  await client.write('the body')
-  t.is(await text, 'the body')
-  await request.stream.send(request.key, { body: 'thanks' })
-  t.is((await client.response()).status, 200)
-})
-
-test('100-continue goes before the head of an answer that begins at once after the first pull', async (t) => {
-  const listener = await open(t)
-  const client = await RawClient.connect(portOf(listener))
-  await client.write(post('expect: x, 100-Continue\r\ncontent-length: 8\r\n'))
-  const { body, key, stream } = await pull(listener)
-  const chunk = must(body).nextChunk()
-  const writer = stream.start(key, {})
-  t.is((await client.response()).status, 100)
-  await client.write('the body')
-  await writer.write(must(await chunk))
-  await writer.finish()
-  t.is((await client.response()).body.toString(), 'the body')
-})
-
-test('an answer without a pull sends no 100-continue', async (t) => {
-  const { client, request } = await asked(t, post('expect: 100-continue\r\ncontent-length: 8\r\n'))
-  await request.stream.send(request.key, { status: 417, body: 'no' })
-  t.is((await client.response()).status, 417)
-  t.is(await client.ended, 'end', 'whether the body comes is not known: the connection cannot be kept')
-})
-
-test('an echo through a stream of the body asks for it before its head is out', async (t) => {
-  const echoes: ((body: RequestBody) => OutgoingResponse | Response)[] = [
-    (body) => ({ body: body.toWeb() }),
-    (body) => ({ body: body.toNode() }),
-    (body) => new Response(body.toWeb()),
-  ]
-  for (const echo of echoes) {
-    const { client, request } = await asked(t, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n')
-    const sent = request.stream.send(request.key, echo(must(request.body)))
-    t.is((await client.response()).status, 100)
-    await client.write('hello')
-    t.is((await client.response()).body.toString(), 'hello')
-    await sent
-  }
-})
-
-test('an echo asks for the body before its head is out, and the connection is kept', async (t) => {
-  const listener = await open(t)
-  void answer(listener, (request, stream) => stream.send(request.key, { body: request.body }))
-  const client = await RawClient.connect(portOf(listener))
-  for (let i = 0; i < 2; i++) {
-    await client.write(post('expect: 100-continue\r\ncontent-length: 8\r\n'))
-    t.is((await client.response()).status, 100)
-    await client.write('the body')
-    const response = await client.response()
-    t.is(response.get('connection'), undefined)
-    t.is(response.body.toString(), 'the body')
-  }
-})
 
 for (const protocol of ['h1', 'h2'] as const) {
   test(`${protocol}: an echo that cannot begin leaves the body whole`, async (t) => {

@@ -1,4 +1,5 @@
 // serve: the loop that most programs want.
+import { mock } from 'node:test'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { serve } from '../index.js'
@@ -193,6 +194,28 @@ test('drain finishes what runs, and says so in finished', async (t) => {
   t.is((await reply).text, 'finished')
   t.like(await drained, { completed: 1, aborted: 0 })
   t.like(await server.finished, { completed: 1, aborted: 0 })
+})
+
+test.serial('a tunnel has the deadline that the drain was given', async (t) => {
+  const { server, port } = await scene(t, async ({ stream, key }) => {
+    const tunnel = await stream.upgrade(key)
+    tunnel.pipe(tunnel)
+  })
+  const client = await RawClient.connect(port)
+  await client.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n')
+  await client.until('\r\n\r\n')
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const drained = server.drain({ deadlineMs: 50_000 })
+  const echo = async () => {
+    await client.write('x')
+    await client.until('x')
+  }
+  await echo()
+  mock.timers.tick(49_999)
+  await echo()
+  mock.timers.tick(1)
+  t.like(await drained, { completed: 0, aborted: 1 })
 })
 
 test('close ends at once', async (t) => {

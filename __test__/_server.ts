@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 import { listen, PullError } from '../index.js'
-import type { Connection, IncomingRequest, Listener, ListenOptions, Stream } from '../index.js'
+import type { Connection, IncomingRequest, Listener, ListenOptions, OutgoingResponse, Stream } from '../index.js'
 import { RawClient } from './_raw.js'
 import { ioThreads } from './_io-threads.js'
 
@@ -36,6 +36,17 @@ export async function asked(t: ExecutionContext, bytes: string | Uint8Array, opt
   const client = await RawClient.connect(portOf(listener), allowHalfOpen)
   await client.write(bytes)
   return { listener, client, request: await pull(listener) }
+}
+
+/** One exchange on HTTP/1, as it looks on the wire. */
+export async function wire(t: ExecutionContext, response: OutgoingResponse, request = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n') {
+  const listener = await open(t)
+  const client = await RawClient.connect(portOf(listener))
+  await client.write(request)
+  const pulled = await pull(listener)
+  const sent = await pulled.stream.send(pulled.key, response)
+  const method = request.slice(0, request.indexOf(' '))
+  return { sent, answer: await client.response(method), client, listener }
 }
 
 /** Runs the three loops with `handler`, each connection and stream by itself. A failure that is not the peer's fails the test file. */
