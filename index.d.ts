@@ -61,7 +61,10 @@ export interface ListenOptions {
   proxyProtocol?: 'off' | 'accept' | 'require' | undefined
   /** How far the native side may run ahead of the pulls. */
   readAhead?: {
-    /** Of known protocol and not yet pulled, on each I/O thread, 0 to 65535; `timeouts.handshake` is for those before. Default 64. With 0, each waiting `nextConnection` lets each I/O thread accept one. */
+    /**
+     * Connections not yet pulled, on each I/O thread, 0 to 65535. Default 64. With 0, each waiting `nextConnection` lets each I/O thread
+     * accept one. Those that have not said yet which protocol they speak are not counted: `timeouts.handshake` is for them.
+     */
     connections?: number | undefined
     /** Request heads read and not yet pulled, 0 or 1 per stream. Default 1, which hides the hand-over; 0 is strict. */
     requests?: number | undefined
@@ -99,7 +102,7 @@ export interface Limits {
   requestsInFlight: number
   /**
    * Requests on one connection, 1 to Infinity, after which it ends: the last answer says `connection: close`; on h2 GOAWAY, and what the
-   * client opens before it has heard of that is served. Default Infinity.
+   * client opens before it has heard of that is served, at most twice `concurrentStreams`. Default Infinity.
    */
   requestsPerConnection: number
   /** Bytes of an h1 head or an h2 header list, 1 024 to 1 048 576; over it 431. Default 16 384 (node:http 16 KiB, nginx 32 KiB). */
@@ -135,8 +138,9 @@ export interface Timeouts {
   /** No response byte taken by the peer, as far as the kernel shows (docs/limits.md); then ERR_WRITE_STALLED. Default 60 000. */
   writeStall: number
   /**
-   * Age after which a connection ends, and no request with it: on HTTP/1.1 the next answer says `connection: close`; on h2 GOAWAY, and
-   * what the client opens before it has heard of that is served. Default 0.
+   * Age after which a connection ends, and no request with it: on HTTP/1.1 the next answer says `connection: close`, and an idle one has
+   * what is left of `keepAliveIdle`; on h2 GOAWAY, and what the client opens before it has heard of that is served, at most twice
+   * `limits.concurrentStreams`. Default 0.
    */
   connectionAge: number
   /** Period of h2 keep-alive pings. Default 30 000. */
@@ -262,7 +266,7 @@ export class Connection implements AsyncIterable<Stream> {
   [Symbol.asyncIterator](): AsyncIterator<Stream>
   /**
    * h1: `connection: close` on the answer in flight (RFC 9112 section 9.6), an idle one closes. h2: GOAWAY (RFC 9113 section 6.8),
-   * then the streams in flight finish. Resolves when the connection has ended; at the deadline it is closed. On HTTP/1.1 it ends when the
+   * then the streams in flight finish. Resolves when the connection has ended; at the deadline it is closed. It ends when the
    * client has closed its side behind the last answer, or 5 s after that: closed before, what the client still sends could cost it the answer.
    */
   drain(options?: DrainOptions): Promise<void>
@@ -314,7 +318,8 @@ export class Stream implements AsyncIterable<IncomingRequest> {
    * time. Bytes that were detached reject with ERR_BODY_LENGTH_MISMATCH.
    *
    * - Date and, for a body of known length, Content-Length are added unless given.
-   * - HEAD and 304: the body is not sent, its length is, if there is one or `content-length` is given (RFC 9110 section 9.3.2). Streamed sources are closed unread.
+   * - HEAD and 304: the body is not sent, its length is, if there is one or `content-length` is given (RFC 9110 section 9.3.2). Streamed
+   *   sources are closed unread.
    * - 204 and 205 with a body that is not empty: ERR_BODY_LENGTH_MISMATCH. `content-length: 0` is left out of a 204 (RFC 9110 section 8.6).
    * - A streamed source (Blob, file, ReadableStream, iterable) is read as the peer takes it. If it throws, the exchange is reset and
    *   `send` rejects with that very error. If the peer leaves, the source is cancelled (`cancel`, `return`, `destroy`).
@@ -408,7 +413,8 @@ export class IncomingRequest {
   readonly body: RequestBody | null
   /**
    * RFC 9218, from the Priority field: urgency 0..7 (default 3), incremental. On HTTP/2 response bytes go out in that order, or in
-   * that of a later PRIORITY_UPDATE.
+   * that of a later PRIORITY_UPDATE. This holds for the bytes that are queued, `limits.pendingWriteBytes` of a connection: beyond those an answer is
+   * brought up as there is room, and less urgent ones have their share of that.
    */
   readonly priority: { urgency: number; incremental: boolean }
   /**
@@ -450,7 +456,7 @@ export interface RequestHeaders extends Iterable<[name: string, value: string]> 
  *
  * Reads reject with ERR_BODY_TOO_LARGE (over `limits.bodyBytes`), ERR_BODY_TIMEOUT, ERR_PROTOCOL, with ERR_PEER_CLOSED or ERR_PEER_RESET
  * when the peer left, and with ERR_CLOSED when the exchange is over: what was not read when the response had been sent is gone. Of a body
- * that came with its head, 16 KiB at most, the peer's leaving takes nothing.
+ * whose Content-Length is 16 KiB at most and that came whole with its head the peer's leaving takes nothing.
  */
 export interface RequestBody extends AsyncIterable<Uint8Array> {
   /** Content-Length if the peer gave one. */
@@ -598,8 +604,9 @@ export interface UpgradedStream extends Duplex {
 
 /**
  * The loop that most programs want, built on the above. The handler's value is the answer; a throw is a 500, or the `status` of a PullError
- * whose side is 'peer' (a body over the limit: 413), if the request can still be answered, and a call of `onError`. An answer that the handler has begun by itself when it throws is cut short. It gives back nothing when it
- * has answered by itself: by `send`, `start` or `upgrade`.
+ * whose side is 'peer' (a body over the limit: 413), if the request can still be answered, and a call of `onError`. An answer that the
+ * handler has begun by itself when it throws is cut short. It gives back nothing when it has answered by itself: by `send`, `start` or
+ * `upgrade`.
  */
 export function serve(
   options: ServeOptions,
