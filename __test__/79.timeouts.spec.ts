@@ -213,8 +213,8 @@ test('connectionAge: an HTTP/1.1 connection ends with the next answer, which say
 })
 
 test('connectionAge: a connection that has said nothing is closed', async (t) => {
-  const { client, listener } = await h1Scene(t, { connectionAge: TIME, handshake: 0 })
-  await expires(t, () => client.ended)
+  const listener = await open(t, { timeouts: { connectionAge: TIME, handshake: 0 } })
+  await expires(t, async () => (await RawClient.connect(portOf(listener))).ended)
   await soon(() => listener.stats().connectionsOpen === 0)
 })
 
